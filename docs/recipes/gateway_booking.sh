@@ -51,8 +51,8 @@ token=$(as "$old" --request POST "$instance/v1/session/rotate" | jq --raw-output
 
 times=$(as "$token" --location "$gateway/teetimes")
 # Without --location: if the booking is redirected, an error of the second request says nothing about the booking.
-booking=$(as "$token" --write-out '\n-> %{redirect_url}' "$gateway/book?slot=7")
-booked_at=${booking##*$'\n-> '}
+booking=$(as "$token" --write-out '\n%{http_code} -> %{redirect_url}' "$gateway/book?slot=7")
+booked_at=${booking##* -> }
 [[ $booked_at && $booked_at != "$gateway"/login* ]] || failed "$booking" "$gateway/book?slot=7"
 echo "The site has answered the booking: $booked_at" >&2
 booked=$(as "$token" --location "$booked_at")

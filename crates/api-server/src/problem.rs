@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::{
     request::service_client::Scope,
-    upstream::{COOKIES_UNSAVED, gateway::NotCallable},
+    upstream::{COOKIES_UNSAVED, gateway::NotCallable, setting_of},
 };
 
 /// Number of seconds in the `Retry-After` header of two error responses: for too many requests in
@@ -53,6 +53,8 @@ pub(crate) enum ApiError {
     RequestTimeout,
     #[error("the request body is longer than {limit} bytes")]
     PayloadTooLarge { limit: usize },
+    #[error("the body of the request to the site is longer than {limit} bytes")]
+    PayloadForSiteTooLarge { limit: usize },
     #[error("the media type of the request body is not supported: {0}")]
     UnsupportedMediaType(&'static str),
     #[error("the media type of the patch is not supported: {0}")]
@@ -75,7 +77,7 @@ pub(crate) enum ApiError {
     ProxiedWithoutClients,
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// Error of a login.
+    /// Error of a login while the session store is unavailable.
     #[error(transparent)]
     Login(AuthError),
     #[error("the site of the session may not be called: {0}")]
@@ -132,7 +134,10 @@ impl ApiError {
 
     /// Returns the error of a login whose session could not be created.
     pub(crate) fn of_login(error: SessionError) -> Self {
-        Self::Login(error.into())
+        match &error {
+            SessionError::Repository(fault) if fault.is_outage() => Self::Login(error.into()),
+            _ => error.into(),
+        }
     }
 
     pub(crate) fn problem(&self) -> ProblemDetails {
@@ -167,6 +172,13 @@ impl ApiError {
             Self::PayloadTooLarge { limit } => ProblemDetails::new(
                 ProblemCode::PAYLOAD_TOO_LARGE,
                 format!("The request body must not be longer than {limit} bytes"),
+            ),
+            Self::PayloadForSiteTooLarge { limit } => ProblemDetails::new(
+                ProblemCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "The request body must not be longer than {limit} bytes (setting: \
+                     upstream_max_request_bytes)"
+                ),
             ),
             Self::UnsupportedMediaType(detail) => {
                 ProblemDetails::new(ProblemCode::UNSUPPORTED_MEDIA_TYPE, *detail)
@@ -212,16 +224,11 @@ impl ApiError {
                 "A request through a proxy requires a service client, and none is configured",
             ),
             Self::Auth(error) => error.problem(),
-            Self::Login(error) => {
-                let problem = error.problem();
-                match problem.code() {
-                    ProblemCode::STORE_UNAVAILABLE => problem.with_detail(
-                        "The session store is unavailable, so the login has no token yet. Send the same \
-                         request again, with the same Idempotency-Key if it has one",
-                    ),
-                    _ => problem,
-                }
-            }
+            Self::Login(error) => error.problem().with_detail(
+                "The session store is unavailable, so the login has no token yet; repeat the \
+                 request. Without an Idempotency-Key, the first attempt may leave an unused session \
+                 until it expires. To avoid this, send the same key with each attempt",
+            ),
             Self::NotCallable(reason) => {
                 ProblemDetails::new(ProblemCode::UPSTREAM_NOT_ALLOWED, reason.detail())
             }
@@ -319,17 +326,16 @@ pub(crate) fn upstream_code(error: &UpstreamError) -> ProblemCode {
 }
 
 fn upstream_detail(error: &UpstreamError) -> String {
-    if matches!(error, UpstreamError::Failed(_)) {
-        let text = sentence(&ErrorChain(error).to_string());
-        return format!("{text}; the site may have carried out the request");
-    }
-    match error.outcome() {
-        Outcome::NotSent => format!("{}; nothing was sent", sentence(&error.to_string())),
-        Outcome::Unknown => {
-            let text = sentence(&error.to_string());
-            format!("{text}; the site may have carried out the request")
-        }
-    }
+    let text = match error {
+        UpstreamError::Failed(_) => ErrorChain(error).to_string(),
+        _ => error.to_string(),
+    };
+    let setting = setting_of(error).map_or_else(String::new, |name| format!(" (setting: {name})"));
+    let outcome = match error.outcome() {
+        Outcome::NotSent => "nothing was sent",
+        Outcome::Unknown => "the site may have carried out the request",
+    };
+    format!("{}{setting}; {outcome}", sentence(&text))
 }
 
 /// Returns `text` with its first letter in upper case.

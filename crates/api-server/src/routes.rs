@@ -31,6 +31,7 @@ use actix_web::{
 };
 use tee_session_auth_middleware::{BearerAuth, InvalidTokenLimiter, LimitInvalidTokens};
 use tee_session_domain::SessionRepository;
+use tee_session_upstream::Outcome;
 use utoipa::OpenApi;
 
 pub(crate) use self::route::Route;
@@ -148,7 +149,8 @@ pub(crate) fn configure<R: SessionRepository>(
         if let Some(gateway) = gateway {
             // There is no CORS here, because pages of other origins must not read the answers of
             // sites.
-            let limit = LimitInvalidTokens::new(sessions.clone(), limiter.clone());
+            let limit = LimitInvalidTokens::new(sessions.clone(), limiter.clone())
+                .with_outcome(Outcome::NotSent.as_str());
             let scope = web::scope(upstream::PREFIX)
                 .app_data(Data::new(gateway))
                 .app_data(sessions.clone());

@@ -1,6 +1,9 @@
 //! Upstream gateway: sends requests of clients to the site of their session.
 
+mod advice;
+mod delivery;
 pub(crate) mod exchange;
+mod fault_limit;
 pub(crate) mod from_site;
 pub(crate) mod gateway;
 mod late_merges;
@@ -11,7 +14,8 @@ mod response;
 mod site_cookies;
 
 pub(crate) use self::{
-    from_site::is_from_site,
+    advice::setting_of,
+    from_site::{is_answer_of_site, is_from_site},
     gateway::Gateway,
     messages::{COOKIES_UNSAVED, is_websocket},
 };

@@ -97,11 +97,8 @@ impl AuthError {
             code if !code.status().is_server_error() => return,
             _ => &UNAVAILABLE,
         };
-        let Some(unlogged) = failures.next() else {
-            return;
-        };
         let error = ErrorChain(error);
-        match code {
+        failures.log(|unlogged| match code {
             ProblemCode::STORE_MISCONFIGURED => {
                 tracing::error!(%error, unlogged, "Request failed: session store misconfigured");
             }
@@ -112,7 +109,7 @@ impl AuthError {
                 tracing::error!(%error, unlogged, "Request failed: subject index corrupt");
             }
             _ => tracing::error!(%error, unlogged, "Request failed: session store unavailable"),
-        }
+        });
     }
 }
 

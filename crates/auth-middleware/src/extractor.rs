@@ -71,18 +71,14 @@ impl FromRequest for CurrentSession {
         }
         let current = extensions.get::<Self>().cloned();
         ready(current.ok_or_else(|| {
-            if let Some(unlogged) = UNWRAPPED.next() {
+            // The reason is for the developer of the service. Clients must not see it.
+            UNWRAPPED.log(|unlogged| {
                 tracing::error!(
                     unlogged,
                     "CurrentSession is used on a route that BearerAuth does not wrap"
                 );
-            }
-            // The text is for the developer of the service. Clients must not see it in production.
-            error::ErrorInternalServerError(if cfg!(debug_assertions) {
-                "Internal error: CurrentSession is used on a route that BearerAuth does not wrap"
-            } else {
-                "Internal error"
-            })
+            });
+            error::ErrorInternalServerError("Internal error")
         }))
     }
 }

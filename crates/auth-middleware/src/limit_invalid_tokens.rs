@@ -9,7 +9,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, ResponseError,
+    Error, HttpResponse,
     body::{EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     http::Method,
@@ -55,6 +55,7 @@ static REFUSALS: LogLimit = LogLimit::per_second(1);
 pub struct LimitInvalidTokens<R> {
     sessions: Data<SessionManager<R>>,
     limiter: Option<Arc<InvalidTokenLimiter>>,
+    outcome: Option<&'static str>,
 }
 
 impl<R: SessionRepository> LimitInvalidTokens<R> {
@@ -67,7 +68,16 @@ impl<R: SessionRepository> LimitInvalidTokens<R> {
         Self {
             sessions,
             limiter: limiter.into(),
+            outcome: None,
         }
+    }
+
+    /// Adds the member `outcome` with the value `outcome` to the problem details of each request
+    /// that this middleware answers with 429. A gateway needs this member.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: &'static str) -> Self {
+        self.outcome = Some(outcome);
+        self
     }
 }
 
@@ -76,6 +86,7 @@ impl<R> Clone for LimitInvalidTokens<R> {
         Self {
             sessions: self.sessions.clone(),
             limiter: self.limiter.clone(),
+            outcome: self.outcome,
         }
     }
 }
@@ -124,6 +135,7 @@ where
         let limited =
             limiter.and_then(|limiter| Some((limiter.client_of(request.request())?, limiter)));
         let sessions = self.limit.sessions.clone();
+        let outcome = self.limit.outcome;
         Box::pin(async move {
             let Some((client, limiter)) = limited else {
                 let response = next.call(request).await?;
@@ -135,14 +147,14 @@ where
                 // future of every request.
                 && Box::pin(is_invalid(&sessions, &request)).await
             {
-                let response = refusal(client).map_into_right_body();
+                let response = refusal(client, outcome).map_into_right_body();
                 return Ok(request.into_response(response));
             }
             let response = next.call(request).await?;
             // The inner service has already looked up the token. The problem code of the response
             // shows whether the token is invalid, so no second look-up is needed.
             if is_invalid_token(&response) && !limiter.take(client) {
-                let response = response.into_response(refusal(client));
+                let response = response.into_response(refusal(client, outcome));
                 return Ok(response.map_into_right_body());
             }
             Ok(response.map_into_left_body())
@@ -179,13 +191,17 @@ fn is_invalid_token<B>(response: &ServiceResponse<B>) -> bool {
 }
 
 /// Returns the response with status 429. Logs the refusal, at most one line per second.
-fn refusal(client: IpAddr) -> actix_web::HttpResponse {
-    if let Some(unlogged) = REFUSALS.next() {
+fn refusal(client: IpAddr, outcome: Option<&'static str>) -> HttpResponse {
+    REFUSALS.log(|unlogged| {
         tracing::warn!(
             client_network = %client,
             unlogged,
             "Client exceeded the limit of invalid tokens: answered with 429"
         );
+    });
+    let problem = AuthError::TooManyInvalidTokens.problem();
+    match outcome {
+        Some(outcome) => problem.with_outcome(outcome).response(),
+        None => problem.response(),
     }
-    AuthError::TooManyInvalidTokens.error_response()
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use self::codes::ProblemCode;
-use crate::Outcome;
+use crate::{Outcome, upstream};
 
 /// An error response of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -35,6 +35,9 @@ pub struct Problem {
     /// Shows whether a request to the site of the session may have reached the site. `None` for all
     /// other calls.
     pub outcome: Option<Outcome>,
+    /// `false` if the site has answered and the service has not stored the cookies of this answer,
+    /// see [`UpstreamAnswer::cookies_are_kept`](crate::UpstreamAnswer::cookies_are_kept).
+    pub cookies_are_kept: bool,
 }
 
 /// A member of the JSON request body that the service rejected as invalid.
@@ -60,6 +63,7 @@ impl Problem {
             errors: document.errors,
             retry_after: seconds.map(Duration::from_secs),
             outcome: Outcome::of(&document.outcome),
+            cookies_are_kept: upstream::cookies_are_kept(headers),
         }
     }
 }

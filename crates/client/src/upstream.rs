@@ -79,6 +79,11 @@ impl<'a> SessionClient<'a> {
     }
 }
 
+/// Returns `false` if the header fields of a response report that cookies were not stored.
+pub(crate) fn cookies_are_kept(headers: &HeaderMap) -> bool {
+    !headers.contains_key("x-upstream-cookies")
+}
+
 /// Returns the URL of `path` below `prefix`. Fails if the URL parser would change the path, because
 /// the path contains characters that a URL cannot contain.
 fn url_of(prefix: &Url, path: &str) -> Result<Url, ClientError> {
@@ -183,7 +188,7 @@ impl UpstreamAnswer {
     /// session has ended or its token was rotated, and the cookies are lost.
     #[must_use]
     pub fn cookies_are_kept(&self) -> bool {
-        !self.headers().contains_key("x-upstream-cookies")
+        cookies_are_kept(self.headers())
     }
 
     /// Returns the next chunk of the body, or `None` at the end of the body.

@@ -3,14 +3,14 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use thiserror::Error;
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 use crate::error::ControlCharacter;
 
 /// Absolute `http` or `https` URL of the upstream site that the cookies belong to. The URL is
 /// stored exactly as given.
 ///
-/// `Debug` shows only the result of [`for_log`](Self::for_log): scheme, host and path. Clones share
+/// `Debug` shows only the result of [`for_log`](Self::for_log): origin and path. Clones share
 /// the memory of the text.
 ///
 /// ```
@@ -104,8 +104,8 @@ impl BaseUrl {
         Some(url.into())
     }
 
-    /// Returns the part of the URL that logs may show: scheme, host and path. Query, user name and
-    /// password are left out.
+    /// Returns the part of the URL that logs may show: scheme, host, path, and the port if it is not
+    /// the default port of the scheme. Query, user name and password are left out.
     #[must_use]
     pub fn for_log(&self) -> LogSafeUrl<'_> {
         LogSafeUrl(&self.0)
@@ -127,8 +127,8 @@ impl fmt::Debug for BaseUrl {
     }
 }
 
-/// A base URL for logs. `Display` writes only scheme, host and path, or `[not a web URL]` if the
-/// URL is not an `http` or `https` URL.
+/// A base URL for logs. `Display` writes only scheme, host, port and path, or `[not a web URL]` if
+/// the URL is not an `http` or `https` URL. A default port is left out.
 #[derive(Debug, Clone, Copy)]
 pub struct LogSafeUrl<'a>(&'a str);
 
@@ -138,8 +138,8 @@ impl fmt::Display for LogSafeUrl<'_> {
             // URLs with other schemes can contain credentials in their path, so they are not shown.
             // Only records that another program wrote contain such URLs.
             Ok(url) if matches!(url.scheme(), "http" | "https") => {
-                let host = url.host_str().unwrap_or_default();
-                write!(f, "{}://{host}{}", url.scheme(), url.path())
+                let shown = &url[Position::BeforeHost..Position::AfterPath];
+                write!(f, "{}://{shown}", url.scheme())
             }
             _ => f.write_str("[not a web URL]"),
         }

@@ -15,6 +15,7 @@ use std::{
 /// static FAILURES: LogLimit = LogLimit::per_second(1);
 /// assert_eq!(FAILURES.next(), Some(0), "log this failure");
 /// assert_eq!(FAILURES.next(), None, "do not log this failure");
+/// FAILURES.log(|unlogged| println!("failed, {unlogged:?} failures before were not logged"));
 /// ```
 #[derive(Debug)]
 pub struct LogLimit {
@@ -41,6 +42,14 @@ impl LogLimit {
                 logged: 0,
                 unlogged: 0,
             }),
+        }
+    }
+
+    /// Counts an event, and calls `log` unless the event must not be logged. The argument of `log`
+    /// is the number of unlogged events since the last logged event, or `None` if there were none.
+    pub fn log(&self, log: impl FnOnce(Option<u64>)) {
+        if let Some(unlogged) = self.next() {
+            log((unlogged > 0).then_some(unlogged));
         }
     }
 
@@ -74,5 +83,17 @@ mod tests {
         let a_second_ago = Instant::now().checked_sub(Duration::from_secs(1));
         limit.state.lock().unwrap().second_began = a_second_ago;
         assert_eq!([limit.next(), limit.next()], [Some(2), Some(0)]);
+    }
+
+    #[test]
+    fn number_of_unlogged_events_is_left_out_if_it_is_0() {
+        let limit = LogLimit::per_second(1);
+        let mut logged = Vec::new();
+        for _ in 0..3 {
+            limit.log(|unlogged| logged.push(unlogged));
+        }
+        limit.state.lock().unwrap().second_began = None;
+        limit.log(|unlogged| logged.push(unlogged));
+        assert_eq!(logged, [None, Some(2)]);
     }
 }

@@ -214,9 +214,15 @@ impl<R: SessionRepository> SessionManager<R> {
         if deleted {
             (self.observer)(SessionEvent::Ended(EndReason::Deleted), 1);
             tracing::info!(%token_prefix, deleted, "Session deleted");
-        } else if let Some(unlogged) = NOT_DELETED.next() {
-            let unlogged = (unlogged > 0).then_some(unlogged);
-            tracing::info!(%token_prefix, deleted, unlogged, "Session delete attempted (not found)");
+        } else {
+            NOT_DELETED.log(|unlogged| {
+                tracing::info!(
+                    %token_prefix,
+                    deleted,
+                    unlogged,
+                    "Session delete attempted (not found)"
+                );
+            });
         }
         Ok(deleted)
     }
@@ -335,33 +341,33 @@ impl<R: SessionRepository> SessionManager<R> {
         token: &SessionToken,
         result: Result<T, RepositoryError>,
     ) -> Result<T, RepositoryError> {
-        if let Err(error @ RepositoryError::Corrupt { .. }) = &result
-            && let Some(unlogged) = CORRUPT.next()
-        {
-            let unlogged = (unlogged > 0).then_some(unlogged);
-            tracing::error!(
-                token_prefix = %token.prefix(),
-                error = %ErrorChain(error),
-                unlogged,
-                "Session record is corrupt"
-            );
+        if let Err(error @ RepositoryError::Corrupt { .. }) = &result {
+            CORRUPT.log(|unlogged| {
+                tracing::error!(
+                    token_prefix = %token.prefix(),
+                    error = %ErrorChain(error),
+                    unlogged,
+                    "Session record is corrupt"
+                );
+            });
         }
         result
     }
 }
 
-// Rate limits for log lines about requests that change nothing. Clients can send any number of
-// tokens without a session, even from many addresses and through a gateway. A client whose session
-// record is corrupt can repeat its request at any rate.
+/// Limit for log lines about tokens without a session. Clients can send any number of such tokens,
+/// even from many addresses and through a gateway.
 static NOT_FOUND: LogLimit = LogLimit::per_second(100);
+/// Limit for log lines about logouts with a token without a session.
 static NOT_DELETED: LogLimit = LogLimit::per_second(100);
+/// Limit for log lines about corrupt session records. A client whose session record is corrupt can
+/// repeat its request at any rate.
 static CORRUPT: LogLimit = LogLimit::per_second(10);
 
 fn not_found(token: &SessionToken) -> SessionError {
-    if let Some(unlogged) = NOT_FOUND.next() {
-        let unlogged = (unlogged > 0).then_some(unlogged);
+    NOT_FOUND.log(|unlogged| {
         tracing::warn!(token_prefix = %token.prefix(), unlogged, "Session not found");
-    }
+    });
     SessionError::NotFound
 }
 

@@ -63,24 +63,27 @@ pub(crate) async fn run(
             drop(held);
             true
         };
-        let (row, is_met) = trial(lab, attack.name, attack.limit, duration, begin, end).await?;
+        let (row, is_met) =
+            trial(lab, &[], attack.name, attack.limit, duration, begin, end).await?;
         table.push_str(&row);
         passed &= is_met;
     }
     let name = format!("{CALLS} calls to sites that hang, through the upstream gateway");
     let limit = MAX_DURING_HANGING_CALLS;
     let (begin, end) = (HangingCalls::start, HangingCalls::end);
-    let (row, is_met) = trial(lab, &name, limit, duration, begin, end).await?;
+    let flags = &hanging_calls::FLAGS;
+    let (row, is_met) = trial(lab, flags, &name, limit, duration, begin, end).await?;
     table.push_str(&row);
     Ok((table, passed && is_met))
 }
 
-/// Measures the response times of regular clients before and during an attack. `begin` starts the
-/// attack and returns a value. `end` takes this value, ends the attack, and returns `true` if the
+/// Measures the response times of regular clients before and during an attack on a service with the
+/// further flags `flags`. `begin` starts the attack and returns a value. `end` takes this value, ends the attack, and returns `true` if the
 /// attack lasted until then. Returns the row of the result table, and `true` if the expectations
 /// were met.
 async fn trial<A>(
     lab: &Lab,
+    flags: &[&str],
     name: &str,
     limit: Limit,
     duration: Duration,
@@ -88,7 +91,7 @@ async fn trial<A>(
     end: impl FnOnce(A) -> bool,
 ) -> anyhow::Result<(String, bool)> {
     let redis = RedisProcess::start().await;
-    let service = start(lab, &redis).await;
+    let service = start(lab, &redis, flags).await;
     let before = measure(&service, duration).await?;
     let attack = begin(&service).await?;
     let during = measure(&service, duration).await?;
@@ -101,7 +104,7 @@ async fn trial<A>(
     Ok((row, is_met))
 }
 
-async fn start(lab: &Lab, redis: &RedisProcess) -> ServiceProcess {
+async fn start(lab: &Lab, redis: &RedisProcess, flags: &[&str]) -> ServiceProcess {
     let clients = serde_json::json!([{
         "id": CLIENT_ID,
         "secret_sha256": SECRET_SHA256,
@@ -110,7 +113,7 @@ async fn start(lab: &Lab, redis: &RedisProcess) -> ServiceProcess {
     let mut command = lab.service();
     command.env("TSA_SERVICE_CLIENTS", clients.to_string());
     let url = redis.url();
-    let flags = [&service_flags(&url), GATEWAY_FLAGS.as_slice()].concat();
+    let flags = [&service_flags(&url), GATEWAY_FLAGS.as_slice(), flags].concat();
     let service = ServiceProcess::start(command, &flags).await;
     service.until_ready(READY_WITHIN).await;
     service

@@ -26,6 +26,7 @@ mod invalidation;
 mod pool;
 mod record;
 mod redis_url;
+mod regular_file;
 mod repository;
 mod settings;
 mod settings_error;

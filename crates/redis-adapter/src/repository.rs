@@ -94,8 +94,9 @@ impl RedisRepository {
         Ok(self.pool.wait_until_connected(within).await?)
     }
 
-    /// Returns the deadline of a call that begins now: the current time plus the command timeout. A
-    /// call may take several round trips, but all of them together must end by this deadline.
+    /// Returns a deadline that begins now: the current time plus the command timeout. All round
+    /// trips of a call share one deadline, except those of a call whose steps must each have the
+    /// whole command timeout, such as a rotation in a cluster.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.command_timeout
     }

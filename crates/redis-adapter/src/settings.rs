@@ -129,6 +129,12 @@ impl RedisSettings {
         self
     }
 
+    /// Returns the storage format in which session records are written.
+    #[must_use]
+    pub fn storage_format(&self) -> StorageFormat {
+        self.storage_format
+    }
+
     /// With [`StorageFormat::Sealed`], makes the repository also read plain (unencrypted) records.
     /// A plain record is converted to a sealed (encrypted) record when the TTL of its session is
     /// renewed or the session is changed.

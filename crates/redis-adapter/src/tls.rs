@@ -12,6 +12,9 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use thiserror::Error;
+use zeroize::Zeroizing;
+
+use crate::regular_file::read_regular_file;
 
 /// Root certificates of this machine. Certificates that cannot be read are ignored.
 static MACHINE_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
@@ -23,8 +26,8 @@ static MACHINE_ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
 /// TLS settings for a `rediss://` URL: trusted certificate authorities and a client certificate.
 ///
 /// By default, the root certificates of the machine are trusted and no client certificate is sent.
-/// All certificate and key files must be in PEM format. The files are read again for each
-/// connection, so renewed certificates take effect without a restart.
+/// All certificate and key files must be regular files of at most 1 MiB, in PEM format. The files
+/// are read again for each connection, so renewed certificates take effect without a restart.
 ///
 /// ```no_run
 /// use tee_session_redis_adapter::{RedisSettings, RedisTls};
@@ -95,8 +98,9 @@ impl RedisTls {
         };
         let unusable = |reason: String| RedisTlsError::ClientCertificate { reason };
         let chain = certificates(&client.certificate_file).map_err(unusable)?;
-        let key = PrivateKeyDer::from_pem_file(&client.private_key_file)
-            .map_err(|_| unusable(unreadable(&client.private_key_file, "a private key")))?;
+        let key_file = &client.private_key_file;
+        let key = PrivateKeyDer::from_pem_slice(&content(key_file).map_err(unusable)?)
+            .map_err(|_| unusable(not_pem(key_file, "a private key")))?;
         config
             .with_client_auth_cert(chain, key)
             .map_err(|error| unusable(error.to_string()))
@@ -117,17 +121,19 @@ fn authorities(file: &Path) -> Result<Arc<RootCertStore>, RedisTlsError> {
 /// Reads all certificates in a PEM file. Returns an error text if the file contains no
 /// certificates.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Option<Vec<_>> = CertificateDer::pem_file_iter(file)
-        .ok()
-        .and_then(|found| found.collect::<Result<_, _>>().ok());
-    found
-        .filter(|found| !found.is_empty())
-        .ok_or_else(|| unreadable(file, "certificates"))
+    let content = content(file)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
+    let found = found.ok().filter(|found| !found.is_empty());
+    found.ok_or_else(|| not_pem(file, "certificates"))
+}
+
+fn content(file: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    read_regular_file(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
 /// Returns the error text for a file that cannot be read as PEM. The error of the PEM parser is not
 /// used, because its text may repeat content of the file. The file may contain a private key.
-fn unreadable(file: &Path, what: &str) -> String {
+fn not_pem(file: &Path, what: &str) -> String {
     format!("{} cannot be read as PEM with {what}", file.display())
 }
 

@@ -2,8 +2,6 @@
 //! the Redis URL (URL file).
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -11,16 +9,13 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use tokio::{task::spawn_blocking, time::timeout};
-use zeroize::Zeroizing;
 
 use crate::{
     credentials::{Login, LoginSource},
     deployment::Deployment,
     redis_url::RedisUrl,
+    regular_file::read_regular_file,
 };
-
-/// Maximum length of the file that contains the Redis URL, in bytes.
-const MAX_FILE_LEN: u64 = 64 * 1024;
 
 /// Timeout for reading the file that contains the Redis URL. The file is read as the first step of
 /// each attempt to connect. The timeout of the whole attempt is longer.
@@ -180,29 +175,12 @@ impl UrlFile {
 /// Reads and parses the URL file at `path`. The error text gives the reason and repeats no text of
 /// the file, because that text may contain a password.
 fn read_url(path: &Path) -> Result<RedisUrl, String> {
-    let text = read_text(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let content = read_regular_file(path).map_err(|error| format!("it cannot be read: {error}"))?;
+    let text = str::from_utf8(&content).map_err(|_| "it is not UTF-8 text".to_owned())?;
     if text.trim().is_empty() {
         return Err("it is empty".to_owned());
     }
     RedisUrl::parse(text.trim_end_matches(['\r', '\n'])).map_err(|error| error.to_string())
-}
-
-fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
-    // Only regular files are read. A named pipe can be read only once, and opening a named pipe may
-    // block.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let file = File::open(path)?;
-    // The buffer must not grow: the bytes in its former allocation would not be wiped from memory.
-    let length = file.metadata()?.len().min(MAX_FILE_LEN);
-    let capacity = usize::try_from(length).unwrap_or(0) + 1;
-    let mut text = Zeroizing::new(String::with_capacity(capacity));
-    let read = file.take(MAX_FILE_LEN + 1).read_to_string(&mut text)?;
-    if u64::try_from(read).is_ok_and(|read| read > MAX_FILE_LEN) {
-        return Err(io::Error::other("it is longer than 64 KiB"));
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 
@@ -16,9 +18,9 @@ pub struct TestAuthority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// Paths of a certificate and its private key, each in a PEM file. A certificate that was issued by
-/// [`TestAuthority::issue_for_host`] is valid only for one host. All other certificates are valid
-/// for `localhost` and `127.0.0.1`.
+/// Paths of a certificate and its private key, each in a PEM file. Certificates that were issued by
+/// [`TestAuthority::issue_for_host`] and [`TestAuthority::issue_without_subject`] are valid only for
+/// the given hosts. All other certificates are valid for `localhost` and `127.0.0.1`.
 pub struct IssuedCertificate {
     /// Path of the certificate file, in PEM format.
     pub certificate_file: PathBuf,
@@ -88,6 +90,38 @@ impl TestAuthority {
         let files = self.files(name);
         self.sign_with(name, &["localhost", "127.0.0.1"], &files, |params| {
             params.not_before = valid_from;
+        });
+        files
+    }
+
+    /// Issues a certificate for `localhost` and `127.0.0.1` that is valid from `valid_from` until
+    /// `expires_at`.
+    #[must_use]
+    pub fn issue_between(
+        &self,
+        name: &str,
+        valid_from: OffsetDateTime,
+        expires_at: OffsetDateTime,
+    ) -> IssuedCertificate {
+        let files = self.files(name);
+        self.sign_with(name, &["localhost", "127.0.0.1"], &files, |params| {
+            params.not_before = valid_from;
+            params.not_after = expires_at;
+        });
+        files
+    }
+
+    /// Issues a certificate with an empty subject for `hosts`, which expires at `expires_at`.
+    #[must_use]
+    pub fn issue_without_subject(
+        &self,
+        hosts: &[&str],
+        expires_at: OffsetDateTime,
+    ) -> IssuedCertificate {
+        let files = self.files("without-subject");
+        self.sign_with("", hosts, &files, |params| {
+            params.distinguished_name = DistinguishedName::new();
+            params.not_after = expires_at;
         });
         files
     }

@@ -28,13 +28,13 @@ use crate::{bounds::Place, connection::Connection, pool::Pool, site::Site};
 pub enum BodyError {
     /// The site closed the connection before the end of the body, or the framing of the body is
     /// malformed.
-    #[error("the site broke the answer off")]
+    #[error("the body of the answer broke off")]
     Broken(#[source] Arc<hyper::Error>),
     /// The site sent no byte of the body for the duration of the stall timeout.
-    #[error("the site stopped sending")]
+    #[error("the site sent no more of the body of its answer in time")]
     Stalled,
     /// The body is longer than the maximum length of an answer's body.
-    #[error("the answer is longer than {limit} bytes")]
+    #[error("the body of the answer is longer than {limit} bytes")]
     TooLong {
         /// Maximum length of the body, in bytes.
         limit: u64,

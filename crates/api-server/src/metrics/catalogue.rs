@@ -55,7 +55,8 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "tee_session_upstream_requests_total",
         "Requests to sites, by site (the entry of allowed_base_hosts; other: the entry was removed; \
          unknown: refused before the session was loaded) and outcome: answered (whatever the status), \
-         abandoned (answered after the connection to the client was lost), or the code of the problem",
+         abandoned (answered after the connection to the client was lost), broken_off (the body of \
+         the answer ended early, stalled or was too long), or the code of the problem",
     ),
     (
         Kind::Duration,

@@ -129,16 +129,14 @@ problem_sets! {
     ];
     /// Error if a client has sent too many invalid tokens.
     TooManyInvalidTokens = vec![AuthError::TooManyInvalidTokens.into()];
-    /// Errors of operations that require the credentials of a service client.
-    ServiceClient = vec![
-        ApiError::InvalidClient.into(),
-        Problem::named("too_many_wrong_secrets", ApiError::TooManyWrongSecrets),
-        ApiError::InsufficientScope(Scope::Create).into(),
-        Problem::named(
-            "proxy_without_service_clients",
-            ApiError::ProxiedWithoutClients,
-        ),
-    ];
+    /// Errors of operations that require a service client with the scope `create`.
+    CreateScope = service_client(Scope::Create);
+    /// Errors of operations that require a service client with the scope `introspect`.
+    IntrospectScope = service_client(Scope::Introspect);
+    /// Errors of operations that require a service client with the scope `revoke`.
+    RevokeScope = service_client(Scope::Revoke);
+    /// Errors of operations that require a service client with the scope `admin`.
+    AdminScope = service_client(Scope::Admin);
     /// Errors of operations whose request body is JSON.
     JsonBody = request_body(
         ApiError::UnsupportedMediaType(body::JSON.rejection).into(),
@@ -206,7 +204,7 @@ problem_sets! {
         Problem::named("late_body", ApiError::RequestTimeout.not_sent()),
         Problem::named(
             "large_body",
-            ApiError::PayloadTooLarge { limit: 1_048_576 }.not_sent(),
+            ApiError::PayloadForSiteTooLarge { limit: 1_048_576 }.not_sent(),
         ),
         Problem::named(
             "unsendable_cookie",
@@ -238,6 +236,22 @@ problem_sets! {
             kind: Kind::Status(StatusCode::LENGTH_REQUIRED),
         },
     ];
+}
+
+/// Returns the errors of operations that require a service client with the scope `scope`.
+fn service_client(scope: Scope) -> Vec<Problem> {
+    vec![
+        ApiError::InvalidClient.into(),
+        Problem::named("too_many_wrong_secrets", ApiError::TooManyWrongSecrets),
+        Problem::named(
+            format!("insufficient_scope_{}", scope.as_str()),
+            ApiError::InsufficientScope(scope),
+        ),
+        Problem::named(
+            "proxy_without_service_clients",
+            ApiError::ProxiedWithoutClients,
+        ),
+    ]
 }
 
 /// Returns the errors of operations with a request body. `unsupported` is the error for an

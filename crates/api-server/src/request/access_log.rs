@@ -30,13 +30,15 @@ impl AccessLine {
     }
 
     /// Logs the line with the status and the duration of the request. The duration ends when the
-    /// head of the response is ready.
-    pub(crate) fn log(self, status: StatusCode) {
+    /// head of the response is ready. The field `from_site` is present only if the status is that
+    /// of a site's answer.
+    pub(crate) fn log(self, status: StatusCode, from_site: bool) {
         tracing::info!(
             target: ACCESS_LOG,
             status = status.as_u16(),
             duration_ms = self.started.elapsed().as_micros() as f64 / 1_000.0,
             client_address = self.client_address.map(tracing::field::display),
+            from_site = from_site.then_some(true),
             "Request served"
         );
     }

@@ -55,7 +55,7 @@ fn refuse_wrong_secret(request: &HttpRequest, settings: &ApiSettings) -> ApiErro
     let limiter = limiter.and_then(|limiter| limiter.0.as_ref());
     let client = settings.trusted_proxies.client_network(request);
     counter!("tee_session_wrong_client_credentials_total").increment(1);
-    if let Some(unlogged) = WRONG_SECRETS.next() {
+    WRONG_SECRETS.log(|unlogged| {
         // An unknown id is not logged, because a client may have sent the secret in place of the
         // id.
         let client_id = settings.service_clients.named_in(request.head());
@@ -65,7 +65,7 @@ fn refuse_wrong_secret(request: &HttpRequest, settings: &ApiSettings) -> ApiErro
             unlogged,
             "Wrong credentials of a service client"
         );
-    }
+    });
     let is_over_limit = |(limiter, client): (&InvalidTokenLimiter, IpAddr)| !limiter.take(client);
     match limiter.zip(client).is_some_and(is_over_limit) {
         true => ApiError::TooManyWrongSecrets,

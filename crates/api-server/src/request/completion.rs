@@ -27,7 +27,7 @@ use crate::{
 
 /// Maximum time to answer a request that creates or rotates a session, as a multiple of
 /// [`ApiSettings::call_timeout`]. Usually, these operations make at most five repository calls, one
-/// after the other.
+/// after the other. If Redis is so slow that more time is needed, a rotation does not begin.
 const NEW_SESSION_CALLS: u32 = 5;
 
 /// Number of steps at the end of a rotation, each of which may take

@@ -38,7 +38,9 @@ const LEASE_CALLS: u32 = 10;
 const LEASE_MARGIN: Duration = Duration::from_secs(4);
 
 /// Maximum duration of the lease of an operation with an `Idempotency-Key`. The idempotency record
-/// is stored for 60 s, so a client can still repeat a request after the longest lease.
+/// is stored for 60 s, so a client can still repeat a request after the longest lease. With a call
+/// timeout above 7.5 s, a rotation in a cluster that stays just below this timeout in both of its
+/// steps may outlast the second half of the lease.
 const MAX_LEASE: Duration = Duration::from_secs(30);
 
 /// Returns the key of a request, derived from the `Idempotency-Key` header field, `operation` and

@@ -17,9 +17,8 @@ use actix_web::{
 };
 use futures_util::FutureExt;
 use metrics::{Counter, Histogram, counter, histogram};
-use tee_session_auth_middleware::{AuthError, ProblemCode};
+use tee_session_auth_middleware::ProblemCode;
 use tee_session_upstream::Outcome;
-use tracing::Span;
 
 use crate::{
     metrics::cached::Meters,
@@ -28,14 +27,14 @@ use crate::{
     request::admission::admit,
     request::cors::{self, is_preflight},
     request::deadline::Deadline,
-    request::request_id::{REQUEST_ID_HEADER, RequestId},
+    request::request_id::REQUEST_ID_HEADER,
     routes::{Route, authorize::AUTHORIZE, oauth_error::OAuthError, upstream::UPSTREAM},
     server::drain::Lifecycle,
     settings::ApiSettings,
     store::health_monitor::HealthMonitor,
     telemetry::trace_context::{self, TRACERESPONSE},
     telemetry::{request_context::RequestContext, root_span::problem_of},
-    upstream::{gateway::SharedBounds, is_from_site},
+    upstream::{gateway::SharedBounds, is_answer_of_site, is_from_site},
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -52,7 +51,6 @@ pub(crate) async fn observe(
     let started = Instant::now();
     let context = RequestContext::take(&request);
     let RequestContext { method, route, .. } = context;
-    let mut header_value = context.request_id.header_value();
     let access = settings
         .access_log
         .then(|| AccessLine::new(&settings.trusted_proxies, &request, started));
@@ -86,9 +84,10 @@ pub(crate) async fn observe(
                     let label = Label::Status(INTERNAL_SERVER_ERROR);
                     record(method, route, label, started);
                     if let Some(access) = access {
-                        access.log(INTERNAL_SERVER_ERROR);
+                        access.log(INTERNAL_SERVER_ERROR, false);
                     }
-                    return Err(failure(header_value, origin, is_to_site));
+                    let id = context.request_id().header_value();
+                    return Err(failure(id, origin, is_to_site));
                 }
             }
         }
@@ -99,17 +98,8 @@ pub(crate) async fn observe(
         Err(error) => request.into_response(error.error_response()),
     };
 
-    if context.is_id_provisional {
-        let accepted = response.request().extensions_mut().remove::<RequestId>();
-        let id = accepted.unwrap_or(context.request_id);
-        Span::current().record("request_id", id.as_str());
-        header_value = id.header_value();
-    }
     let mut response = with_problem(response);
-    if is_to_site {
-        response = with_outcome(response);
-    }
-    add_headers(response.headers_mut(), header_value);
+    add_headers(response.headers_mut(), context.request_id().header_value());
     if let Some(origin) = origin {
         cors::allow_reading(response.headers_mut(), origin);
     }
@@ -131,7 +121,7 @@ pub(crate) async fn observe(
         started,
     );
     if let Some(access) = access {
-        access.log(status);
+        access.log(status, is_answer_of_site(response.response()));
     }
     Ok(response)
 }
@@ -146,8 +136,8 @@ fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
 ///
 /// The response is returned as an error of the framework. A `ServiceResponse` cannot be built,
 /// because it requires the request, and the panic has consumed the request. The response closes the
-/// connection, because the state of the connection is unknown. A request to a site (`is_to_site`) may
-/// have been sent before the panic.
+/// connection, because the state of the connection is unknown. A request to a site (`is_to_site`)
+/// may have been sent before the panic.
 fn failure(request_id: HeaderValue, origin: Option<HeaderValue>, is_to_site: bool) -> Error {
     let mut problem = problem_of_status(INTERNAL_SERVER_ERROR);
     if is_to_site {
@@ -186,17 +176,6 @@ fn with_problem(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> 
         }
     }
     ServiceResponse::new(request, problem.response())
-}
-
-/// Adds the outcome `not_sent` to the response to a request to a site whose client is over the limit
-/// of invalid tokens. The middleware that applies this limit does not know the outcome. Returns
-/// other responses unchanged.
-fn with_outcome(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
-    if problem_of(&response) != Some(ProblemCode::TOO_MANY_REQUESTS.name()) {
-        return response;
-    }
-    let error = ApiError::from(AuthError::TooManyInvalidTokens).not_sent();
-    response.into_response(error.problem().response())
 }
 
 /// Label of a response in the histogram of request durations.

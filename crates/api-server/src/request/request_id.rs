@@ -1,5 +1,7 @@
 //! Request ids: the value of `X-Request-Id`, or a generated UUID.
 
+use std::{cell::OnceCell, rc::Rc};
+
 use actix_web::{
     HttpMessage, HttpRequest,
     http::header::{HeaderMap, HeaderName, HeaderValue},
@@ -9,7 +11,7 @@ use tracing::Span;
 use uuid::{Builder, NoContext, Timestamp, Uuid};
 
 use crate::{
-    request::credentials::{contains_credentials, contains_secret, may_contain_token},
+    request::credentials::{contains_credentials, contains_token_in_form, may_contain_token},
     telemetry::log_context::LogContext,
 };
 
@@ -21,7 +23,9 @@ const MAX_REQUEST_ID_LEN: usize = 128;
 /// Id of a request in logs, in traces and in the header `X-Request-Id` of the response.
 ///
 /// The client sets the id with one `X-Request-Id` header. If this header is missing, repeated or
-/// invalid, or contains credentials of the request or a value of its form, a new id is generated.
+/// invalid, or contains credentials of the request, a new id is generated. On `/v1/introspect` and
+/// `/v1/revoke`, an id of 32 or more characters (without hyphens) is used only after the form was
+/// read, and only if it contains no value of the form: see [`AcceptedId`].
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(HeaderValue);
 
@@ -55,22 +59,19 @@ impl RequestId {
     }
 }
 
-/// Id that the client set on a route whose form contains a token. The request has a generated id
-/// until the form shows that this id does not contain the token. The extensions of the request
-/// contain the `WithheldId`.
-pub(crate) struct WithheldId(pub(crate) RequestId);
+/// Id that the client set on a route whose form contains a token. The cell is empty, and the
+/// request has a generated id, until the form shows that the id of the client does not contain the
+/// token. The extensions of the request contain a clone of the cell.
+pub(crate) type AcceptedId = Rc<OnceCell<RequestId>>;
 
-/// Replaces the generated id of a request by its [`WithheldId`], unless the id contains a value of
-/// `form`, the form in the request body.
-pub(crate) fn accept_withheld_id(request: &HttpRequest, form: &[u8]) {
-    let withheld = request.extensions_mut().remove();
-    let Some(WithheldId(id)) = withheld else {
-        return;
-    };
-    let mut parameters = form_urlencoded::parse(form);
-    if !parameters.any(|(_, value)| contains_secret(id.as_str(), &value)) {
-        LogContext::set_request_id(&Span::current(), id.clone());
-        request.extensions_mut().insert(id);
+/// Uses the id that the client set from now on, unless it contains a value of `form`, the form in
+/// the request body. Does nothing if the extensions of the request contain no [`AcceptedId`].
+pub(crate) fn accept_id(request: &HttpRequest, form: &[u8]) {
+    if let Some(accepted) = request.extensions().get::<AcceptedId>()
+        && let Some(id) = RequestId::given(request.headers())
+        && !contains_token_in_form(id.as_str(), form)
+    {
+        LogContext::set_request_id(&Span::current(), accepted.get_or_init(|| id).clone());
     }
 }
 

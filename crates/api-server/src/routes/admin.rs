@@ -13,9 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     openapi::{
-        problems::{
-            MalformedQuery, NotFound, Problems, ServiceClient, StoreFull, StoreUnavailable,
-        },
+        problems::{AdminScope, MalformedQuery, NotFound, Problems, StoreFull, StoreUnavailable},
         schemas::{
             self, CREATED_AT, CURSOR, EXPIRES_AT, LABEL, LAST_SEEN, Limit, ListCursor, SESSION_ID,
             SUBJECT, SessionIdOfACall, SubjectText,
@@ -88,7 +86,7 @@ fn subject_deadline() -> Instant {
                 "next": CURSOR,
             }),
         ),
-        Problems<(ServiceClient, MalformedQuery, StoreUnavailable)>,
+        Problems<(AdminScope, MalformedQuery, StoreUnavailable)>,
     ),
     security(("service_client" = [Scope::Admin.as_str()])),
 )]
@@ -132,7 +130,7 @@ pub(super) async fn list<R: SessionRepository>(
             body = RevokedSessions,
             example = json!({"revoked": 3}),
         ),
-        Problems<(ServiceClient, MalformedQuery, StoreUnavailable, StoreFull)>,
+        Problems<(AdminScope, MalformedQuery, StoreUnavailable, StoreFull)>,
     ),
     security(("service_client" = [Scope::Admin.as_str()])),
 )]
@@ -188,7 +186,7 @@ pub(super) async fn revoke_all<R: SessionRepository>(
                 "label": LABEL,
             }),
         ),
-        Problems<(ServiceClient, MalformedQuery, NotFound, StoreUnavailable)>,
+        Problems<(AdminScope, MalformedQuery, NotFound, StoreUnavailable)>,
     ),
     security(("service_client" = [Scope::Admin.as_str()])),
 )]
@@ -224,7 +222,7 @@ pub(super) async fn show<R: SessionRepository>(
     )),
     responses(
         (status = 204, description = "The session has ended."),
-        Problems<(ServiceClient, NotFound, StoreUnavailable)>,
+        Problems<(AdminScope, NotFound, StoreUnavailable)>,
     ),
     security(("service_client" = [Scope::Admin.as_str()])),
 )]

@@ -16,7 +16,7 @@ use utoipa::{
 
 use crate::{
     openapi::{
-        problems::{FormBody, OAuthProblems, ServiceClient, StoreUnavailable},
+        problems::{FormBody, IntrospectScope, OAuthProblems, StoreUnavailable},
         schemas::{self, SUBJECT, TOKEN},
     },
     problem::ApiError,
@@ -57,7 +57,7 @@ pub(super) const INTROSPECT: &str = "/v1/introspect";
                 "sub": SUBJECT,
             }),
         ),
-        OAuthProblems<(ServiceClient, FormBody, StoreUnavailable)>,
+        OAuthProblems<(IntrospectScope, FormBody, StoreUnavailable)>,
     ),
     security(("service_client" = [Scope::Introspect.as_str()])),
 )]

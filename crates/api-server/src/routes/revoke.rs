@@ -9,7 +9,7 @@ use tee_session_domain::SessionRepository;
 
 use crate::{
     openapi::{
-        problems::{FormBody, OAuthProblems, ServiceClient, StoreUnavailable},
+        problems::{FormBody, OAuthProblems, RevokeScope, StoreUnavailable},
         schemas::TOKEN,
     },
     problem::ApiError,
@@ -44,7 +44,7 @@ pub(super) const REVOKE: &str = "/v1/revoke";
             status = 200,
             description = "The token is invalid, whether or not it was valid before.",
         ),
-        OAuthProblems<(ServiceClient, FormBody, StoreUnavailable)>,
+        OAuthProblems<(RevokeScope, FormBody, StoreUnavailable)>,
     ),
     security(("service_client" = [Scope::Revoke.as_str()])),
 )]

@@ -14,8 +14,8 @@ use crate::{
     metrics::ignored_cookies,
     openapi::{
         problems::{
-            Idempotency, InvalidSession, JsonBody, Problems, ServiceClient, SessionLimit,
-            StoreFull, StoreUnavailable,
+            CreateScope, Idempotency, InvalidSession, JsonBody, Problems, SessionLimit, StoreFull,
+            StoreUnavailable,
         },
         schemas::{
             self, BASE_URL, EXPIRES_AT, IdempotencyKeyField, LABEL, SESSION_ID, SUBJECT, TOKEN,
@@ -70,7 +70,7 @@ pub(super) const SESSIONS: &str = "/v1/sessions";
             example = CreatedSession::example,
         ),
         Problems<(
-            ServiceClient,
+            CreateScope,
             JsonBody,
             InvalidSession,
             SessionLimit,

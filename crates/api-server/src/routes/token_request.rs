@@ -5,7 +5,7 @@ use tee_session_domain::SessionToken;
 
 use crate::{
     request::bodies_under_way::Credential, request::body::read_form, request::caller::authenticate,
-    request::request_id::accept_withheld_id, request::service_client::Scope,
+    request::request_id::accept_id, request::service_client::Scope,
     routes::oauth_error::OAuthError, settings::ApiSettings, wire::TokenForm,
 };
 
@@ -23,6 +23,6 @@ pub(super) async fn token_in_request(
     let form = read_form(request, payload, settings, caller).await?;
     let token = TokenForm::parse(&form)?.token;
     // In a malformed form, the token may be anywhere. The request then keeps its generated id.
-    accept_withheld_id(request, &form);
+    accept_id(request, &form);
     Ok(token)
 }

@@ -183,7 +183,11 @@ async fn place<R: SessionRepository>(
     let upstream = settings.upstream.as_ref();
     let limit = upstream.map_or(0, |upstream| upstream.max_request_bytes);
     Gateway::release_until_body_is_read(request);
-    exchange.body = read_any(request, payload, limit, caller).await?;
+    let body = read_any(request, payload, limit, caller).await;
+    exchange.body = body.map_err(|error| match error {
+        ApiError::PayloadTooLarge { limit } => ApiError::PayloadForSiteTooLarge { limit },
+        error => error,
+    })?;
     let place = gateway.place(request, &exchange.site, session_id).await?;
     Ok((cookie, place))
 }

@@ -20,6 +20,13 @@ pub(crate) fn listen(address: SocketAddr, setting: &str) -> io::Result<TcpListen
             io::ErrorKind::AddrInUse => {
                 ": stop the program that uses this port, or set another port"
             }
+            io::ErrorKind::AddrNotAvailable => {
+                ": set an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+            }
+            io::ErrorKind::PermissionDenied => {
+                ": set a port from 1024 on, or allow the process to use lower ports \
+                 (CAP_NET_BIND_SERVICE)"
+            }
             _ => "",
         };
         let message =
@@ -35,6 +42,11 @@ fn bound(address: SocketAddr) -> io::Result<TcpListener> {
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Without this, the machine (`bindv6only`) determines if `::` also contains the IPv4
+        // addresses.
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     socket.set_nonblocking(true)?;

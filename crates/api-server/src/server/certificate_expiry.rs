@@ -15,18 +15,17 @@ use x509_parser::{certificate::X509Certificate, parse_x509_certificate};
 
 use crate::server::regular_file::read_regular_file;
 
-/// If a certificate is valid for less than this time, a warning is logged. Certificates are usually
-/// renewed 30 days before they expire, so a shorter remaining time usually indicates a failed
-/// renewal.
-const WARNING_TIME: Duration = Duration::days(14);
+/// Maximum remaining time for which a warning is logged. Certificates are usually renewed 30 days
+/// before they expire, so a shorter remaining time usually indicates a failed renewal.
+const MAX_WARNING_TIME: Duration = Duration::days(14);
 
 const WARNING_INTERVAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
 
 /// Interval at which [`watch_certificate`] reads its file.
 const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60 * 60);
 
-/// A certificate that has expired, expires within 14 days, or is not valid yet. `Display` says what
-/// is wrong and what to do.
+/// A certificate that has expired, expires soon, or is not valid yet. `Display` says what is wrong
+/// and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateWarning {
     subject: String,
@@ -51,19 +50,20 @@ impl fmt::Display for CertificateWarning {
             ),
             Problem::ExpiresAt(time) => write!(
                 f,
-                "the certificate {subject} expires at {}: renew it (less than 14 days are left, or it \
-                 has expired)",
+                "the certificate {subject} has expired or expires soon ({}): renew or replace it",
                 formatted(time)
             ),
         }
     }
 }
 
-/// Returns a warning for each certificate in the PEM file `file` that has expired, expires within
-/// 14 days, or is not valid yet. The file may also contain the intermediate certificates.
+/// Returns a warning for each certificate in the PEM file `file` that has expired, expires soon, or
+/// is not valid yet. A certificate expires soon if less than 14 days and less than a sixth of its
+/// lifetime are left. The file may also contain the intermediate certificates.
 ///
 /// # Errors
-/// Fails if `file` is not a regular file, or cannot be read as PEM with certificates.
+/// Fails if `file` is not a regular file of at most 1 MiB, or cannot be read as PEM with
+/// certificates.
 pub fn certificate_warnings(file: &Path) -> io::Result<Vec<CertificateWarning>> {
     chain_in(file).map(|chain| warnings(&chain))
 }
@@ -83,9 +83,10 @@ pub async fn watch_certificate(file: PathBuf) {
 
 fn chain_in(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let content = read_regular_file(file)?;
-    let chain: Result<_, _> = CertificateDer::pem_slice_iter(&content).collect();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
     // The error of the PEM parser is not used, because its text may repeat content of the file.
-    chain.map_err(|_| io::ErrorKind::InvalidData.into())
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    chain.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Warnings about the certificates of one file, and the time at which they were last logged.
@@ -123,7 +124,7 @@ impl LoggedWarnings {
                     file = %self.file.display(),
                     subject,
                     expires_at = formatted(*time),
-                    "The TLS certificate has expired or expires within 14 days: renew it"
+                    "The TLS certificate has expired or expires soon: renew or replace it"
                 ),
             }
         }
@@ -147,29 +148,40 @@ fn warnings(chain: &[CertificateDer<'_>]) -> Vec<CertificateWarning> {
         reason = "certificates expire by the clock of the machine"
     )]
     let now = OffsetDateTime::now_utc();
-    let warning = |certificate: X509Certificate<'_>| {
+    let warning = |(number, certificate): (usize, &CertificateDer<'_>)| {
+        let certificate = parsed(certificate)?;
         let validity = certificate.validity();
         let (from, until) = (
             validity.not_before.to_datetime(),
             validity.not_after.to_datetime(),
         );
+        // Certificates with a short lifetime are usually renewed when a third of it is left.
+        let warning_time = MAX_WARNING_TIME.min((until - from) / 6_i32);
         let problem = if from > now {
             Problem::NotValidBefore(from)
-        } else if until - now <= WARNING_TIME {
+        } else if until - now <= warning_time {
             Problem::ExpiresAt(until)
         } else {
             return None;
         };
         Some(CertificateWarning {
-            subject: certificate.subject().to_string(),
+            subject: name_of(&certificate, number),
             problem,
         })
     };
-    chain
-        .iter()
-        .filter_map(parsed)
-        .filter_map(warning)
-        .collect()
+    (1..).zip(chain).filter_map(warning).collect()
+}
+
+/// Returns the subject of `certificate`. If the subject is empty, returns the first alternative
+/// name. If there is none, returns `number`, the position of the certificate in its file.
+fn name_of(certificate: &X509Certificate<'_>, number: usize) -> String {
+    let subject = certificate.subject().to_string();
+    if !subject.is_empty() {
+        return subject;
+    }
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let name = names.and_then(|names| names.value.general_names.first());
+    name.map_or_else(|| format!("number {number}"), ToString::to_string)
 }
 
 fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {

@@ -64,7 +64,7 @@ impl TlsFiles {
         };
         Ok(Contents {
             certificate: read(&self.certificate_file)?,
-            private_key: Zeroizing::new(read(&self.private_key_file)?),
+            private_key: read(&self.private_key_file)?,
         })
     }
 }
@@ -72,7 +72,7 @@ impl TlsFiles {
 /// Contents of the certificate file and of the private key file.
 #[derive(PartialEq, Eq)]
 struct Contents {
-    certificate: Vec<u8>,
+    certificate: Zeroizing<Vec<u8>>,
     private_key: Zeroizing<Vec<u8>>,
 }
 

@@ -122,14 +122,14 @@ pub fn start_logging(
 static PANICS: LogLimit = LogLimit::per_second(10);
 
 /// Installs a panic hook that counts each panic and logs the location of the panic. At most ten
-/// panics per second are logged. The panic
-/// message is not logged, because the message may contain a token or a cookie.
+/// panics per second are logged. The panic message is not logged, because the message may contain a
+/// token or a cookie.
 fn log_panics() {
     panic::set_hook(Box::new(|panicked| {
-        if let Some(unlogged) = PANICS.next() {
+        PANICS.log(|unlogged| {
             let location = panicked.location().map(tracing::field::display);
             tracing::error!(location, unlogged, "Panicked: this is a bug in the service");
-        }
+        });
         metrics::counter!("tee_session_panics_total").increment(1);
     }));
 }

@@ -2,9 +2,10 @@
 
 use actix_web::{HttpMessage, dev::ServiceRequest, http::Method};
 use opentelemetry::trace::SpanContext;
+use tracing::Span;
 
 use crate::{
-    request::request_id::{RequestId, WithheldId},
+    request::request_id::{AcceptedId, RequestId},
     routes::{self, Route},
     telemetry::log_context::LogContext,
 };
@@ -14,9 +15,12 @@ use crate::{
 pub(crate) struct RequestContext {
     pub(crate) method: &'static str,
     pub(crate) route: &'static Route,
-    pub(crate) request_id: RequestId,
-    /// `true` if the request may get another id after its form was read: see [`WithheldId`].
-    pub(crate) is_id_provisional: bool,
+    /// Id of the request, unless `accepted_id` contains another one.
+    request_id: RequestId,
+    /// Cell for the id of the client. `None` if `request_id` is final.
+    accepted_id: Option<AcceptedId>,
+    /// Root span in which the id is not recorded yet. `None` if `request_id` is final.
+    unrecorded: Option<Span>,
     /// Trace id and span id of the exported root span. `None` if the request is not exported.
     pub(crate) span_context: Option<SpanContext>,
 }
@@ -25,22 +29,42 @@ impl RequestContext {
     pub(crate) fn new(request: &ServiceRequest) -> Self {
         let route = routes::route_of(request.match_info().as_str());
         let given = RequestId::given(request.headers());
-        let is_id_provisional =
-            route.has_token_in_form() && given.as_ref().is_some_and(RequestId::may_contain_token);
-        let request_id = match given {
-            Some(id) if is_id_provisional => {
-                request.extensions_mut().insert(WithheldId(id));
-                RequestId::generate()
+        let is_withheld = |id: &RequestId| route.has_token_in_form() && id.may_contain_token();
+        let (request_id, accepted_id) = match given {
+            Some(id) if is_withheld(&id) => {
+                let accepted = AcceptedId::default();
+                request
+                    .extensions_mut()
+                    .insert(AcceptedId::clone(&accepted));
+                (RequestId::generate(), Some(accepted))
             }
-            given => given.unwrap_or_else(RequestId::generate),
+            given => (given.unwrap_or_else(RequestId::generate), None),
         };
         Self {
             method: method_label(request.method()),
             route,
             request_id,
-            is_id_provisional,
+            accepted_id,
+            unrecorded: None,
             span_context: None,
         }
+    }
+
+    /// Returns the id that the request has now.
+    pub(crate) fn request_id(&self) -> &RequestId {
+        let accepted = self.accepted_id.as_ref().and_then(|id| id.get());
+        accepted.unwrap_or(&self.request_id)
+    }
+
+    /// Returns the id of the request if it cannot change.
+    pub(crate) fn final_id(&self) -> Option<&RequestId> {
+        self.accepted_id.is_none().then_some(&self.request_id)
+    }
+
+    /// Records the id in `span`, the root span of the request, when this context is dropped. Does
+    /// nothing if the id is final, because `span` then already contains it.
+    pub(crate) fn record_id_on_drop(&mut self, span: &Span) {
+        self.unrecorded = self.accepted_id.is_some().then(|| span.clone());
     }
 
     /// Returns the fields of the request for log lines.
@@ -48,7 +72,7 @@ impl RequestContext {
         LogContext {
             method: self.method,
             route: self.route.path,
-            request_id: self.request_id.clone(),
+            request_id: self.request_id().clone(),
             trace_id: self.span_context.as_ref().map(|span| span.trace_id()),
             service_client: None,
         }
@@ -59,6 +83,16 @@ impl RequestContext {
     pub(crate) fn take(request: &ServiceRequest) -> Self {
         let stored = request.extensions_mut().remove();
         stored.unwrap_or_else(|| Self::new(request))
+    }
+}
+
+impl Drop for RequestContext {
+    // An exporter keeps every recorded value, so the id is recorded once, when it can no longer
+    // change. This includes requests that panic or whose client disconnects.
+    fn drop(&mut self) {
+        if let Some(span) = &self.unrecorded {
+            span.record("request_id", self.request_id().as_str());
+        }
     }
 }
 

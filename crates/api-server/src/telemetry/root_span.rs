@@ -17,6 +17,8 @@ use tracing_actix_web::RootSpanBuilder;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
+    request::request_id::RequestId,
+    routes::Route,
     settings::ApiSettings,
     telemetry::{request_context::RequestContext, trace_context},
     upstream::is_from_site,
@@ -50,8 +52,8 @@ macro_rules! root_span {
             http.route = $context.route.path,
             http.response.status_code = Empty,
             "error.type" = Empty,
-            // A provisional id is recorded at the end of the request.
-            request_id = (!$context.is_id_provisional).then(|| $context.request_id.as_str()),
+            // An id that may change is recorded at the end of the request.
+            request_id = $context.final_id().map(RequestId::as_str),
         )
     };
 }
@@ -62,7 +64,7 @@ pub(crate) struct RequestSpan;
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let mut context = RequestContext::new(request);
-        let (is_exported, caller) = sample(request, context.route.path);
+        let (is_exported, caller) = sample(request, context.route);
         let span = if is_exported {
             root_span!(REQUEST_SPAN, context)
         } else {
@@ -72,6 +74,7 @@ impl RootSpanBuilder for RequestSpan {
             context.span_context = export(&span, caller);
         }
         context.log_context().attach_to(&span);
+        context.record_id_on_drop(&span);
         request.extensions_mut().insert(context);
         span
     }
@@ -104,12 +107,17 @@ impl RootSpanBuilder for RequestSpan {
 
 /// Decides whether the root span of a request is exported, and reads the trace context from the
 /// headers of the request. The trace context is `None` if the headers contain no valid trace
-/// context. Health probes are not exported, because they would make up most of the traces.
-fn sample(request: &ServiceRequest, route: &str) -> (bool, Option<Context>) {
-    if route.starts_with("/health") {
+/// context, or if the request has a token in its form. The trace context might contain this token,
+/// and it is needed before the form is read. Health probes are not exported, because they would
+/// make up most of the traces.
+fn sample(request: &ServiceRequest, route: &Route) -> (bool, Option<Context>) {
+    if route.path.starts_with("/health") {
         return (false, None);
     }
-    let caller = trace_context::caller(request.headers());
+    let caller = match route.has_token_in_form() {
+        true => None,
+        false => trace_context::caller(request.headers()),
+    };
     let settings = request.app_data::<Data<ApiSettings>>();
     let sampling = settings.and_then(|settings| settings.trace_sampling.as_ref());
     let is_sampled = sampling.is_none_or(|sampling| {
@@ -146,12 +154,15 @@ mod tests {
     };
 
     use actix_web::{
-        App, HttpResponse,
+        App, HttpRequest, HttpResponse,
         dev::Service,
         middleware::from_fn,
         test::{TestRequest, init_service},
         web,
     };
+    use futures_util::{FutureExt, future::pending};
+    use opentelemetry::global;
+    use opentelemetry_sdk::propagation::TraceContextPropagator;
     use rstest::rstest;
     use tracing::{
         Subscriber,
@@ -163,9 +174,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        problem::HasOwnBody, request::middleware::observe, server::drain::Lifecycle,
-        store::health_monitor::HealthMonitor, upstream::from_site::FromSite,
-        upstream::gateway::SharedBounds,
+        problem::HasOwnBody, request::middleware::observe, request::request_id::accept_id,
+        routes::route_of, server::drain::Lifecycle, store::health_monitor::HealthMonitor,
+        upstream::from_site::FromSite, upstream::gateway::SharedBounds,
     };
 
     #[derive(Default)]
@@ -210,8 +221,20 @@ mod tests {
         panic!("a bug")
     }
 
+    /// Handler of a form with a token. Depending on the query, panics or does not respond after the
+    /// form was read.
+    async fn form(request: HttpRequest) -> HttpResponse {
+        accept_id(&request, b"token=x");
+        match request.query_string() {
+            "panics" => panic!("a bug"),
+            "hangs" => pending().await,
+            _ => HttpResponse::Ok().finish(),
+        }
+    }
+
     /// Sends `GET path` with the request id `id`, and returns the name and the fields of the only
-    /// span that the request created.
+    /// span that the request created. If the handler does not respond at once, the client
+    /// disconnects.
     async fn span_of(path: &str, id: &str) -> (&'static str, HashMap<&'static str, String>) {
         let spans = Spans::default();
         let subscriber = Registry::default().with(spans.clone());
@@ -225,11 +248,12 @@ mod tests {
             .route("/health/live", web::get().to(HttpResponse::Ok))
             .route("/panics", web::get().to(panics))
             .route("/site", web::get().to(site))
+            .route("/v1/introspect", web::get().to(form))
             .wrap(from_fn(observe))
             .wrap(TracingLogger::<RequestSpan>::new());
         let app = init_service(app).await;
         let request = TestRequest::with_uri(path).insert_header(("x-request-id", id));
-        let _ = app.call(request.to_request()).await;
+        let _ = app.call(request.to_request()).now_or_never();
         let (name, fields) = spans.0.lock().unwrap().pop().unwrap();
         assert!(spans.0.lock().unwrap().is_empty());
         (name, fields.0)
@@ -263,12 +287,35 @@ mod tests {
         assert!(fields.values().all(|value| !value.contains("s3cret")));
     }
 
+    #[rstest]
+    #[case::response("/v1/introspect", true)]
+    #[case::panic("/v1/introspect?panics", true)]
+    #[case::disconnected_client("/v1/introspect?hangs", true)]
+    #[case::form_not_read("/v1/revoke", false)]
     #[actix_web::test]
-    async fn root_span_of_a_request_whose_form_is_not_read_contains_a_generated_request_id() {
+    async fn root_span_contains_the_id_of_the_client_only_if_the_form_was_read(
+        #[case] path: &str,
+        #[case] is_accepted: bool,
+    ) {
         let id = "5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f";
-        let (_, fields) = span_of("/v1/introspect", id).await;
+        let (_, fields) = span_of(path, id).await;
         let recorded = fields["request_id"].as_str();
         assert_eq!(recorded.len(), id.len());
-        assert_ne!(recorded, id);
+        assert_eq!(recorded == id, is_accepted, "{recorded}");
+    }
+
+    #[rstest]
+    #[case::token_in_the_header("/v1/session", true)]
+    #[case::introspection("/v1/introspect", false)]
+    #[case::revocation("/v1/revoke", false)]
+    fn trace_context_of_a_request_with_a_token_in_its_form_is_ignored(
+        #[case] path: &str,
+        #[case] is_used: bool,
+    ) {
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let request = TestRequest::with_uri(path).insert_header(("traceparent", traceparent));
+        let (_, caller) = sample(&request.to_srv_request(), route_of(path));
+        assert_eq!(caller.is_some(), is_used);
     }
 }

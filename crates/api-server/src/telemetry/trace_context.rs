@@ -31,14 +31,15 @@ pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
         parent: parent.to_str().ok()?,
         state: state(headers),
     };
-    let state = fields.state.as_deref().unwrap_or_default();
-    if contains_credentials(fields.parent, headers) || contains_credentials(state, headers) {
-        return None;
-    }
     let context = global::get_text_map_propagator(|propagator| {
         propagator.extract_with_context(&Context::new(), &fields)
     });
-    context.has_active_span().then_some(context)
+    let state = fields.state.as_deref().unwrap_or_default();
+    let is_usable = context.has_active_span()
+        && ![fields.parent, state]
+            .iter()
+            .any(|field| contains_credentials(field, headers));
+    is_usable.then_some(context)
 }
 
 /// Values of `traceparent` and `tracestate`. An OpenTelemetry propagator reads the trace context
@@ -168,7 +169,10 @@ mod tests {
 
     #[rstest]
     #[case::token_without_hyphens("Bearer 4bf92f35-77b3-4da6-a3ce-929d0e0e4736", "a=1")]
-    #[case::token_in_the_state("Bearer 5f0c8d2e-7b1a-4c3d", "a=5F0C8D2E7B1A4C3D")]
+    #[case::token_in_the_state(
+        "Bearer 5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f",
+        "a=5F0C8D2E7B1A4C3D9E8F0A1B2C3D4E5F"
+    )]
     #[case::secret_of_a_service_client("Basic Y2k6czNjcmV0", "a=s3cret")]
     fn trace_context_that_contains_credentials_is_ignored(
         #[case] authorization: &str,

@@ -21,10 +21,11 @@ use tracing::{Instrument, Span, field::Empty};
 use zeroize::Zeroizing;
 
 use super::{
+    delivery::Delivery,
     gateway::Gateway,
     log,
     messages::{fields_of, method_of},
-    metrics::{SiteLabel, Unsaved, count_unsaved},
+    metrics::{AnswerOutcome, SiteLabel, Unsaved, count_unsaved},
     response::response,
     site_cookies::{self, Merge},
 };
@@ -132,26 +133,30 @@ impl Exchange {
                 }
             };
             self.label.record_head(answer.time_to_head);
-            let is_abandoned = result.is_closed();
+            let outcome = if result.is_closed() {
+                AnswerOutcome::Abandoned
+            } else {
+                AnswerOutcome::Answered
+            };
             let passed_on = match answer.login_over {
                 Some(signal) => {
                     // Releases the place of the exchange.
                     drop(answer);
                     log::expired(&self.label, &self.token, signal);
                     self.label.count_expired(signal);
-                    Err(marked(ApiError::UpstreamSessionExpired))
+                    let error = marked(ApiError::UpstreamSessionExpired);
+                    match outcome {
+                        AnswerOutcome::Abandoned => self.label.count_answer(outcome),
+                        _ => self.label.count_problem(error.problem().code().name()),
+                    }
+                    Err(error)
                 }
                 None => {
                     let is_head = client_method == Method::HEAD;
-                    Ok(response(&self.label, answer, are_kept, is_head, counted))
+                    let delivery = Delivery::new(self.label.clone(), self.site.clone(), outcome);
+                    Ok(response(delivery, answer, are_kept, is_head, counted))
                 }
             };
-            match &passed_on {
-                Err(error) if !is_abandoned => {
-                    self.label.count_problem(error.problem().code().name());
-                }
-                _ => self.label.count_answer(is_abandoned),
-            }
             // If the client has disconnected, the answer is dropped here, which closes the
             // connection to the site.
             let _ = result.send(passed_on);
@@ -193,7 +198,7 @@ impl Exchange {
     }
 
     /// Repeats the merge of cookies that the first merge could not store, because the store failed.
-    /// Counts the cookies that the first merge has not stored, and logs those that are lost.
+    /// Counts and logs the cookies that the first merge has not stored.
     async fn merge_later<R: SessionRepository>(
         self,
         lifecycle: &Arc<Lifecycle>,
@@ -217,9 +222,7 @@ impl Exchange {
             }
         };
         count_unsaved(outcome);
-        if outcome != Unsaved::KeptLate {
-            log::cookies_lost(&label, &token);
-        }
+        log::cookies_not_kept_at_once(&label, &token, outcome);
     }
 
     fn into_token_and_label(self) -> (SessionToken, SiteLabel) {

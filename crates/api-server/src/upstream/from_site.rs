@@ -18,12 +18,17 @@ const CAUSED_OUTSIDE: [ProblemCode; 6] = [
     ProblemCode::NOT_IMPLEMENTED,
 ];
 
+/// Returns `true` if the response passes on the answer of a site.
+pub(crate) fn is_answer_of_site<B>(response: &HttpResponse<B>) -> bool {
+    response.extensions().contains::<FromSite>()
+}
+
 /// Returns `true` if the response passes on the answer of a site, or is a problem that a site or a
 /// client has caused. Metrics and logs must not count its status as an error of this service.
 pub(crate) fn is_from_site<B>(response: &HttpResponse<B>) -> bool {
     let extensions = response.extensions();
     let problem = extensions.get::<ProblemCode>();
-    extensions.contains::<FromSite>() || problem.is_some_and(|code| CAUSED_OUTSIDE.contains(code))
+    is_answer_of_site(response) || problem.is_some_and(|code| CAUSED_OUTSIDE.contains(code))
 }
 
 #[cfg(test)]

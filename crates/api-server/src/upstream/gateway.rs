@@ -131,11 +131,18 @@ impl NotCallable {
     /// Returns the `detail` member of the problem that the client receives.
     pub(crate) fn detail(self) -> &'static str {
         match self {
-            Self::Host => "The gateway may not call the host of the session's base URL",
-            Self::Address(ForbiddenAddress::Http) => {
-                "The gateway calls sites over https only; the base URL of the session begins with http"
+            Self::Host => {
+                "The gateway may not call the host of the session's base URL (setting: \
+                 allowed_base_hosts)"
             }
-            Self::Address(_) => "The gateway may not call the address or port of the site",
+            Self::Address(ForbiddenAddress::Http) => {
+                "The gateway calls sites over https only (setting: upstream_allow_http); the base \
+                 URL of the session begins with http"
+            }
+            Self::Address(_) => {
+                "The gateway may not call the address or port of the site (setting: \
+                 upstream_allowed_networks)"
+            }
         }
     }
 }

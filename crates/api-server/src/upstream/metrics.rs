@@ -15,11 +15,27 @@ const EXPIRED: &str = "tee_session_upstream_sessions_expired_total";
 const UNSAVED: &str = "tee_session_upstream_cookies_unsaved_total";
 const BODY_BYTES: &str = "tee_session_upstream_body_bytes_total";
 
-/// Value of the label `outcome` if the client disconnected before the site answered.
-const ABANDONED: &str = "abandoned";
+/// Outcome of a request that the site has answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum AnswerOutcome {
+    /// The site answered, with any status.
+    Answered,
+    /// The client disconnected before the site answered.
+    Abandoned,
+    /// The body of the answer ended early, stalled, or was too long.
+    BrokenOff,
+}
 
-/// Value of the label `outcome` if the site answered, with any status.
-const ANSWERED: &str = "answered";
+impl AnswerOutcome {
+    /// Returns the value of the label `outcome`.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Abandoned => "abandoned",
+            Self::BrokenOff => "broken_off",
+        }
+    }
+}
 
 /// Value of the label `site`: the entry of `allowed_base_hosts` that allows the site. The number of
 /// label values is therefore limited by the number of entries.
@@ -50,9 +66,8 @@ impl SiteLabel {
     }
 
     /// Counts a request that the site has answered.
-    pub(super) fn count_answer(&self, is_abandoned: bool) {
-        let outcome = if is_abandoned { ABANDONED } else { ANSWERED };
-        counter!(REQUESTS, "site" => self.text(), "outcome" => outcome).increment(1);
+    pub(super) fn count_answer(&self, outcome: AnswerOutcome) {
+        counter!(REQUESTS, "site" => self.text(), "outcome" => outcome.as_str()).increment(1);
     }
 
     /// Counts an answer that shows that the user of the session is no longer logged in. `signal` is

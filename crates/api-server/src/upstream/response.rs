@@ -19,16 +19,16 @@ use metrics::Counter;
 use tee_session_upstream::{BodyError, SiteAnswer, SiteBody};
 
 use super::{
+    delivery::Delivery,
     from_site::FromSite,
     messages::{COOKIES_UNSAVED, add_fields},
-    metrics::SiteLabel,
 };
 use crate::{problem::HasOwnBody, server::drain::CountGuard};
 
 /// Returns a response that passes on the answer of a site. `counted` counts the exchange as running
 /// until the whole body has been passed on.
 pub(super) fn response(
-    site: &SiteLabel,
+    delivery: Delivery,
     answer: SiteAnswer,
     cookies_are_kept: bool,
     is_head: bool,
@@ -45,7 +45,8 @@ pub(super) fn response(
         AnswerBody {
             body: answer.body,
             size,
-            received: site.received_bytes(),
+            received: delivery.received_bytes(),
+            delivery,
             _counted: counted,
         },
     );
@@ -70,6 +71,7 @@ struct AnswerBody {
     body: SiteBody,
     size: BodySize,
     received: Counter,
+    delivery: Delivery,
     _counted: CountGuard,
 }
 
@@ -85,8 +87,10 @@ impl MessageBody for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, BodyError>>> {
         let next = Pin::new(&mut self.body).poll_next(cx);
-        if let Poll::Ready(Some(Ok(part))) = &next {
-            self.received.increment(part.len() as u64);
+        match &next {
+            Poll::Ready(Some(Ok(part))) => self.received.increment(part.len() as u64),
+            Poll::Ready(Some(Err(error))) => self.delivery.break_off(error),
+            Poll::Ready(None) | Poll::Pending => {}
         }
         next
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{
-    ActiveSession, CookieUrl, ErrorChain, LogLimit, SessionId, SessionRepository, SessionToken,
-    SetCookieLines, UpdateError, parse_cookie_date,
+    ActiveSession, CookieUrl, ErrorChain, LogLimit, SessionError, SessionId, SessionRepository,
+    SessionToken, SetCookieLines, UpdateError, parse_cookie_date,
 };
 use tee_session_upstream::{Site, Target, http::HeaderValue};
 use time::OffsetDateTime;
@@ -123,12 +123,12 @@ pub(super) async fn merge<R: SessionRepository>(
         // A merge must not restore a session that has ended. Cookies of another site do not belong
         // to the session any more.
         Err(UpdateError::ForeignUrl) => Merge::Done,
-        Err(UpdateError::Session(error)) if error.proves_invalid_token() => Merge::Gone,
+        Err(UpdateError::Session(SessionError::NotFound)) => Merge::Gone,
         Err(error) => {
-            if let Some(unlogged) = NOT_KEPT.next() {
+            NOT_KEPT.log(|unlogged| {
                 let (token_prefix, error) = (token.prefix(), ErrorChain(&error));
                 tracing::warn!(%token_prefix, %error, unlogged, "Upstream cookies not kept");
-            }
+            });
             Merge::NotKept
         }
     }

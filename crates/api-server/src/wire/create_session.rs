@@ -107,11 +107,11 @@ fn parse_cookies(
     let mut given = Vec::with_capacity(members.len());
     let mut errors = Vec::new();
     for (name, value) in members {
-        errors.extend(header_name_fault(&name));
-        match value {
-            UniqueJson::String(text) => given.push((name, Some(text))),
-            UniqueJson::Null => given.push((name, None)),
-            UniqueJson::Object(_) | UniqueJson::Array(_) | UniqueJson::Other => {
+        match (header_name_fault(&name), value) {
+            (Some(fault), _) => errors.push(fault),
+            (None, UniqueJson::String(text)) => given.push((name, Some(text))),
+            (None, UniqueJson::Null) => given.push((name, None)),
+            (None, UniqueJson::Object(_) | UniqueJson::Array(_) | UniqueJson::Other) => {
                 errors.push(fault(cookie_pointer(&name), "must be a string or null"));
             }
         }
@@ -227,6 +227,17 @@ mod tests {
                 "/label"
             ]
         );
+    }
+
+    #[rstest]
+    #[case::object("{}")]
+    #[case::control_character(r#""\n""#)]
+    fn cookie_with_the_name_of_the_header_is_reported_once(#[case] value: &str) {
+        let body = format!(
+            r#"{{"cookies": {{"Cookie: a": {value}}}, "base_url": "https://golf.example"}}"#
+        );
+        let detail = "must not begin with Cookie:, the name of the header".to_owned();
+        assert_eq!(faults(&body), [("/cookies/Cookie: a".to_owned(), detail)]);
     }
 
     #[rstest]

@@ -101,8 +101,10 @@ fn parse_lines(member: Option<UniqueJson>) -> Result<Vec<String>, InvalidMember>
             _ => Err(fault(format!("/set_cookie/{index}"), "must be a string")),
         });
     let lines: Vec<_> = lines.collect::<Result<_, _>>()?;
-    // A single such line may be a bug of the site. Browsers store its cookie, and the client cannot
-    // change the line.
+    // If every line begins with the name of the header, even if there is only one line, the request
+    // is rejected on purpose: a client that sends no values of header fields learns it at once. One
+    // such line among others may be a bug of the site. Browsers store its cookie, and the client
+    // cannot change the line.
     let with_name = lines
         .iter()
         .all(|line| begins_with_header(line, "Set-Cookie:"));
@@ -190,6 +192,10 @@ mod tests {
     #[case::not_a_line(
         r#"{"url": "https://golf.example", "set_cookie": ["a=1", 7]}"#,
         &["/set_cookie/1"]
+    )]
+    #[case::only_line_with_the_name_of_the_header(
+        r#"{"url": "https://golf.example", "set_cookie": ["Set-Cookie: a=1"]}"#,
+        &["/set_cookie"]
     )]
     #[case::lines_with_the_name_of_the_header(
         r#"{"url": "https://golf.example", "set_cookie": ["Set-Cookie: a=1", "set-cookie:b=2"]}"#,

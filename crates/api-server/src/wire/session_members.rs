@@ -32,8 +32,7 @@ pub(super) fn cookie_fault(name: &str, rule: CookieRule) -> InvalidMember {
 /// Returns an error if the cookie `name` begins with `Cookie:`. The client has then split a header
 /// line, and the name of the first cookie contains the name of the header.
 pub(super) fn header_name_fault(name: &str) -> Option<InvalidMember> {
-    let detail = "A cookie name must not begin with Cookie:, which is the name of the header. Send \
-                  only the name of the cookie.";
+    let detail = "must not begin with Cookie:, the name of the header";
     begins_with_header(name, "Cookie:").then(|| fault(cookie_pointer(name), detail))
 }
 

@@ -113,15 +113,41 @@ async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
     assert_eq!(get_health(&app).await["status"], "degraded");
     let response = app.post_session(&build_valid_body()).await;
     assert_eq!(response.headers()["retry-after"], "1");
-    let problem = assert_problem(response, 503, "store_unavailable").await;
-    let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains("the login has no token"), "{detail}");
+    assert_problem(response, 503, "store_unavailable").await;
     redis.start_again().await;
     eventually(RECOVERY_TIMEOUT, async || {
         get_readiness(&app).await == StatusCode::OK
     })
     .await;
     app.log_in().await;
+}
+
+#[rstest]
+#[case::login("/v1/sessions", "the login has no token yet; repeat the request")]
+#[case::rotation("/v1/session/rotate", "the session may still be alive")]
+#[tokio::test]
+async fn response_503_reports_for_a_login_that_there_is_no_token_yet(
+    #[case] path: &str,
+    #[case] expected: &str,
+    #[values(None, Some("a-key-of-this-request"))] idempotency_key: Option<&str>,
+) {
+    let mut redis = RedisProcess::start().await;
+    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    let token = app.log_in().await;
+    redis.kill().await;
+    let mut request = app.request(Method::POST, path).bearer_auth(&token);
+    if path == "/v1/sessions" {
+        request = request.json(&build_valid_body());
+    }
+    if let Some(key) = idempotency_key {
+        request = request.header("idempotency-key", key);
+    }
+    let response = request.send().await.unwrap();
+    assert_eq!(response.headers()["retry-after"], "1");
+    let problem = assert_problem(response, 503, "store_unavailable").await;
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(expected), "{detail}");
 }
 
 #[rstest]

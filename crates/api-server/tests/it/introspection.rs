@@ -343,6 +343,7 @@ async fn introspect_and_revoke_return_503_with_an_oauth_error_if_the_service_is_
 #[tokio::test]
 async fn request_id_that_contains_the_token_in_the_form_is_replaced_by_a_new_id(
     #[values(INTROSPECT, REVOKE)] path: &str,
+    #[values("", " ", "\r\n")] after_the_token: &str,
     #[case] id: &str,
     #[case] is_accepted: bool,
 ) {
@@ -352,7 +353,8 @@ async fn request_id_that_contains_the_token_in_the_form_is_replaced_by_a_new_id(
     let folded = token.replace('-', "").to_uppercase();
     let id = id.replace("<token>", token).replace("<folded>", &folded);
     let request = build_request(&app, path).header("x-request-id", &id);
-    let response = send_form(request, &[("token", token)]).await;
+    let sent = format!("{token}{after_the_token}");
+    let response = send_form(request, &[("v", "1"), ("token", &sent)]).await;
     assert_eq!(response.status(), StatusCode::OK);
     let answered = response.headers()["x-request-id"].to_str().unwrap();
     assert_eq!(answered == id, is_accepted, "{answered}");

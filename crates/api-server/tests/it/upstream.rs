@@ -1,6 +1,7 @@
 //! Tests of the upstream gateway, which sends requests to the site of a session.
 
 mod before_the_handler;
+mod broken_answers;
 mod client_leaves;
 mod cookies;
 mod isolation;

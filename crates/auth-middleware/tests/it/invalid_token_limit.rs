@@ -5,13 +5,13 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use actix_web::{
     App, HttpResponse,
     http::{StatusCode, header},
-    test::{TestRequest, call_service, init_service},
+    test::{TestRequest, call_service, init_service, read_body_json},
     web::{self, Data},
 };
 use rstest::rstest;
 use tee_session_auth_middleware::{
     BearerAuth, CurrentSession, InvalidTokenLimit, InvalidTokenLimiter, LimitInvalidTokens,
-    TrustedProxies,
+    ProblemCode, ProblemDetails, TrustedProxies,
 };
 use tee_session_domain::{
     BaseUrl, Cookies, SessionId, SessionManager, SessionPolicy, SessionToken,
@@ -164,6 +164,39 @@ async fn missing_and_malformed_credentials_do_not_count_as_invalid_tokens(
     let refused = send!(&app, ADDRESS, "Bearer x");
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(send!(&app, ADDRESS, authorization).status(), status);
+}
+
+#[actix_web::test]
+async fn response_429_of_a_gateway_has_an_outcome_and_retry_after() {
+    let sessions = create_sessions();
+    let auth = BearerAuth::new(sessions.clone());
+    let limit = LimitInvalidTokens::new(sessions, create_limiter()).with_outcome("not_sent");
+    let resource = web::resource("/").wrap(auth).wrap(limit);
+    let app = init_service(App::new().service(resource.route(web::get().to(handler)))).await;
+    for _ in 0..BURST {
+        send!(&app, ADDRESS, "Bearer x");
+    }
+    let refused = send!(&app, ADDRESS, "Bearer x");
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers().get(header::RETRY_AFTER).unwrap(), "1");
+    let body: serde_json::Value = read_body_json(refused).await;
+    assert_eq!(body["outcome"], "not_sent");
+}
+
+/// The handler may answer with `too_many_requests` for another reason, such as the state of the
+/// site.
+#[actix_web::test]
+async fn outcome_is_not_added_to_a_response_429_of_the_handler() {
+    let sessions = create_sessions();
+    let limit = LimitInvalidTokens::new(sessions, create_limiter()).with_outcome("not_sent");
+    let problem = || async {
+        let problem = ProblemDetails::new(ProblemCode::TOO_MANY_REQUESTS, "x");
+        problem.with_outcome("unknown").response()
+    };
+    let resource = web::resource("/").wrap(limit).route(web::get().to(problem));
+    let app = init_service(App::new().service(resource)).await;
+    let body: serde_json::Value = read_body_json(send!(&app, ADDRESS, "Bearer x")).await;
+    assert_eq!(body["outcome"], "unknown");
 }
 
 #[actix_web::test]

@@ -106,12 +106,18 @@ fn invalid_base_url_is_rejected_with_an_error_that_names_the_broken_rule(
 }
 
 #[rstest]
-#[case::query_and_port("https://golf.example:8443/m?token=s3cret", "https://golf.example/m")]
-#[case::foreign_credentials("https://u:s3cret@golf.example/m", "https://golf.example/m")]
+#[case::query("https://golf.example/m?token=s3cret", "https://golf.example/m")]
+#[case::port(
+    "http://golf.example:8443/m?token=s3cret",
+    "http://golf.example:8443/m"
+)]
+#[case::default_port("https://golf.example:443/m", "https://golf.example/m")]
+#[case::ipv6("http://[::1]:8080", "http://[::1]:8080/")]
+#[case::foreign_credentials("https://u:s3cret@golf.example:81/m", "https://golf.example:81/m")]
 #[case::foreign_scheme_without_host("x:u:s3cret@golf.example", "[not a web URL]")]
 #[case::foreign_scheme("ftp://u:s3cret@golf.example/s3cret", "[not a web URL]")]
 #[case::foreign_text("s3cret", "[not a web URL]")]
-fn log_form_of_a_base_url_shows_only_scheme_host_and_path(
+fn log_form_of_a_base_url_shows_only_scheme_host_port_and_path(
     #[case] text: &str,
     #[case] logged: &str,
 ) {

@@ -40,7 +40,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// before the move. If `may_move` returns `false`, the session is not moved and the old token
     /// stays valid.
     ///
-    /// After `may_move`, two repository calls follow: the move, and a check of the subject index.
+    /// After `may_move`, two repository calls follow: the move, which takes two steps in a
+    /// [partitioned](SessionRepository::is_partitioned) store, and a check of the subject index.
     /// `may_move` should return `false` if too little time is left for these calls, or if the
     /// client no longer waits for the new token.
     ///

@@ -18,6 +18,15 @@ use crate::progress::say;
 /// Number of calls, equal to the default of `upstream_max_in_flight`.
 pub(super) const CALLS: usize = 256;
 
+/// Further command-line flags of the service. The calls must last longer than the set-up and the
+/// measurement together.
+pub(super) const FLAGS: [&str; 4] = [
+    "--upstream-response-timeout-ms",
+    "120000",
+    "--shutdown-timeout",
+    "121",
+];
+
 /// Number of sites. One site may have at most a quarter of all calls.
 const SITES: usize = 4;
 
@@ -69,7 +78,7 @@ impl HangingCalls {
         if !all_hang {
             say(
                 "a call ended during the measurement: use fewer --seconds, because calls end after \
-                 upstream_response_timeout_ms (30 s)",
+                 upstream_response_timeout_ms (120 s)",
             );
         }
         all_hang

@@ -50,7 +50,7 @@ return redis.call('DEL', KEYS[1])",
 impl RedisRepository {
     /// Moves the record in a cluster. If a step fails or the old record has changed, the new record
     /// is kept: a delayed command of an earlier attempt may still delete the old record, and then
-    /// the new record must exist.
+    /// the new record must exist. Each of the two steps ends within the command timeout.
     pub(super) async fn move_with_marker(
         &self,
         rotation: &Rotation<'_>,
@@ -78,13 +78,14 @@ impl RedisRepository {
             to, session, ttl, ..
         } = rotation;
         let insert = |call: Call| async move { commands::insert(&call, to, session, *ttl).await };
-        let inserted = self.pool.call(to.key(), "SET", self.deadline(), insert);
+        let deadline = self.deadline();
+        let inserted = self.pool.call(to.key(), "SET", deadline, insert);
         if inserted.await? == InsertOutcome::Inserted {
             return Ok(true);
         }
         let load =
             |call: Call| async move { compare_and_swap::load_for_update(&call, to, None).await };
-        let stored = self.pool.call(to.key(), "GET", self.deadline(), load);
+        let stored = self.pool.call(to.key(), "GET", deadline, load);
         let Some(VersionedSession { revision, .. }) = stored.await? else {
             return Ok(false);
         };
@@ -93,7 +94,7 @@ impl RedisRepository {
         let swap = |call: Call| async move {
             compare_and_swap::swap_value(&call, to.key(), values, *ttl).await
         };
-        let swapped = self.pool.call(to.key(), "EVAL", self.deadline(), swap);
+        let swapped = self.pool.call(to.key(), "EVAL", deadline, swap);
         Ok(swapped.await? == SwapOutcome::Swapped)
     }
 

@@ -147,8 +147,9 @@ impl SessionRepository for RedisRepository {
     }
 
     /// Moves the session from the token `from` to the token `to`, if its record has not changed
-    /// since the revision `seen` was read. This takes one round trip, or two in a cluster. Each round
-    /// trip has the whole command timeout.
+    /// since the revision `seen` was read. This takes one round trip, or two in a cluster. Each of
+    /// them has the whole command timeout. Further round trips follow only if the session was not
+    /// moved.
     async fn move_to_new_token(
         &self,
         from: &SessionToken,

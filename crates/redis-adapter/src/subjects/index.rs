@@ -93,6 +93,7 @@ impl RedisRepository {
             let set_pointer = |call: Call| async move {
                 commands::set_pointer(&call, pointer, record, kept_for).await
             };
+            // The pointer and the entry may be on different servers, so each has its own deadline.
             let pointed = self.pool.call(pointer, "SET", self.deadline(), set_pointer);
             match pointed.await {
                 // The memory of Redis is full, so the pointer cannot be renewed. The index entry is

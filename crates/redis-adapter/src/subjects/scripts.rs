@@ -371,10 +371,17 @@ fn position(reply: Reply) -> Result<LastRevocation, CallError> {
 
 /// Returns the position that is stored as text in the index.
 fn stored_position(reply: &Reply) -> Result<LastRevocation, CallError> {
-    let position = reply.as_text().and_then(|text| text.parse().ok());
+    let digits = reply.as_text().filter(|text| is_decimal(text));
+    let position = digits.and_then(|text| text.parse().ok());
     let corrupt = || RedisFault::Refused {
         command: "HGET",
         code: CORRUPT.to_owned(),
     };
     Ok(LastRevocation(position.ok_or_else(corrupt)?))
+}
+
+/// Returns `true` if `text` consists of digits only, as the scripts demand. Rust's parser would also
+/// accept a sign.
+fn is_decimal(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }

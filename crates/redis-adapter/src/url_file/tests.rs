@@ -1,4 +1,8 @@
-use std::{io::Write, process::Command};
+use std::{
+    fs,
+    io::{self, Write},
+    process::Command,
+};
 
 use rstest::{fixture, rstest};
 use tracing::subscriber::DefaultGuard;
@@ -143,7 +147,7 @@ async fn changed_user_and_removed_password_in_the_redis_url_file_take_effect(rot
 #[case::raw_delimiter_in_password("redis://tee:new-s3/cret@h:1/2", "percent-encode")]
 #[case::not_a_redis_url("new-s3cret", "must begin with one of")]
 #[case::empty("\n", "it is empty")]
-#[case::too_long(&"s3cret".repeat(11_000), "it is longer than 64 KiB")]
+#[case::too_long(&"s3cret".repeat(200_000), "it is larger than 1 MiB")]
 #[tokio::test]
 async fn unusable_redis_url_file_logs_one_warning_and_the_former_password_stays_in_use(
     rotation: Rotation,
@@ -191,11 +195,13 @@ async fn warning_about_the_redis_url_file_is_logged_again_only_when_its_reason_c
     assert!(logs.events(READ_AGAIN).is_empty(), "{}", logs.text());
 }
 
-/// Opening a named pipe without a writer would block. The service must therefore reject the named
-/// pipe without opening it.
+/// Opening a named pipe without a writer usually blocks. The service must reject the named pipe
+/// without waiting for a writer.
 #[rstest]
 #[tokio::test]
-async fn redis_url_file_that_is_a_named_pipe_is_rejected_without_opening_it(rotation: Rotation) {
+async fn redis_url_file_that_is_a_named_pipe_is_rejected_without_waiting_for_a_writer(
+    rotation: Rotation,
+) {
     let logs = CapturedLogs::start();
     fs::remove_file(rotation.path()).unwrap();
     let made = Command::new("mkfifo").arg(rotation.path()).status();

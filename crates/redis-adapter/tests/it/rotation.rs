@@ -1,7 +1,7 @@
 //! Tests of the rotation of sessions to a new token, on a single server and between the servers of
 //! a cluster.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use tee_session_domain::{
@@ -189,27 +189,19 @@ async fn each_step_of_a_rotation_in_a_slow_cluster_has_the_whole_command_timeout
     let (from, session) = (&kept[0].token, &kept[0].session);
     let seen = load_versioned(repository, from).await.revision;
     let to = token_on_primary(&cluster, 1);
-    let pause_writes = async |node: usize, milliseconds| {
-        let command = ["CLIENT", "PAUSE", milliseconds, "WRITE"];
-        cluster.node(node).command(&command).await;
+    let began = Instant::now();
+    // The server of the first step replies after 700 ms, and that of the second step after 1.3 s.
+    for (node, milliseconds) in [(0, "1300"), (1, "700")] {
+        let pause = ["CLIENT", "PAUSE", milliseconds, "WRITE"];
+        cluster.node(node).command(&pause).await;
+    }
+    let moved = if is_repeatable {
+        let moved = repository.move_repeatably(from, &seen, &to, session, TTL);
+        moved.await
+    } else {
+        let moved = repository.move_to_new_token(from, &seen, &to, session, TTL);
+        moved.await
     };
-    pause_writes(1, "700").await;
-    let moved = async {
-        if is_repeatable {
-            let moved = repository.move_repeatably(from, &seen, &to, session, TTL);
-            moved.await
-        } else {
-            let moved = repository.move_to_new_token(from, &seen, &to, session, TTL);
-            moved.await
-        }
-    };
-    let pause_second_step = async {
-        // The second step is sent after 700 ms and waits until 1.3 s have passed.
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        pause_writes(0, "900").await;
-    };
-    let began = tokio::time::Instant::now();
-    let (moved, ()) = tokio::join!(moved, pause_second_step);
     assert_eq!(moved.unwrap(), MoveOutcome::Moved);
     assert!(began.elapsed() > timeout);
     assert_eq!(sessions.get(&to).await.unwrap().session, *session);

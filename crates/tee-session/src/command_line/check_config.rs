@@ -35,9 +35,9 @@ with the command to run by hand. If redis_url is not set, --connect fails.
 
 Warnings are printed for settings that have no effect, such as an environment variable with a
 misspelled name or upstream_login_paths without upstream_gateway. Warnings are also printed for a
-certificate in tls_certificate_file or redis_tls_certificate_file that has expired, expires within
-14 days or is not valid yet. Of each service client, the id, the scopes and the number of secrets
-are printed.
+certificate in tls_certificate_file or redis_tls_certificate_file that has expired, expires soon
+(less than 14 days and less than a sixth of its lifetime are left) or is not valid yet. Of each
+service client, the id, the scopes and the number of secrets are printed.
 
 Examples:
   tee-session check-config --config /etc/tee-session.toml
@@ -111,8 +111,8 @@ fn no_redis(sources: &Sources) -> anyhow::Error {
     )
 }
 
-/// Returns warnings about valid settings, and about certificates that have expired, expire within
-/// 14 days, or are not valid yet.
+/// Returns warnings about valid settings, and about certificates that have expired, expire soon, or
+/// are not valid yet.
 fn warnings(settings: &Settings) -> Vec<String> {
     let tls = settings.api.tls.as_ref();
     let files = [

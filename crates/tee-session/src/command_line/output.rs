@@ -1,6 +1,9 @@
 //! Output of the commands: aligned tables with colours for people, and JSON for programs.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
@@ -26,6 +29,12 @@ pub(super) fn stdout() -> anstream::AutoStream<io::StdoutLock<'static>> {
 /// environment variable `NO_COLOR` is set.
 pub(super) fn stderr() -> anstream::AutoStream<io::StderrLock<'static>> {
     anstream::AutoStream::auto(io::stderr().lock())
+}
+
+/// Prints a line on standard error, in addition to the output. Ignores errors, because the command
+/// has succeeded even if no one reads the line.
+pub(super) fn print_note(note: impl Display) {
+    let _ = writeln!(stderr(), "{note}");
 }
 
 /// Prints a JSON value on standard output, indented.

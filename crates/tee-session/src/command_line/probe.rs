@@ -81,11 +81,15 @@ pub(super) fn run(before: &ArgMatches, flags: &ArgMatches) -> Result<ExitCode, F
         "/health/live"
     };
     let seconds = flags.get_one("timeout").copied().unwrap_or_default();
-    check(target, path, Duration::from_secs(seconds))?;
+    let line = check(target, path, Duration::from_secs(seconds))?;
+    // The exit code is the result. If the line cannot be written, the instance is healthy
+    // nevertheless.
+    let _ = writeln!(io::stdout(), "{line}");
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(target: Target, path: &'static str, timeout: Duration) -> anyhow::Result<()> {
+/// Sends the health check, and returns a line about the response. Fails if the status is not 200.
+fn check(target: Target, path: &'static str, timeout: Duration) -> anyhow::Result<String> {
     let url = format!("{target}{path}");
     let started = Instant::now();
     // Runs on a detached thread, so that `timeout` also limits the DNS look-up.
@@ -99,8 +103,7 @@ fn check(target: Target, path: &'static str, timeout: Duration) -> anyhow::Resul
         bail!("{url} answered {status}");
     }
     let took = started.elapsed().as_millis();
-    writeln!(io::stdout(), "{url} answered 200 after {took} ms")?;
-    Ok(())
+    Ok(format!("{url} answered 200 after {took} ms"))
 }
 
 fn status_of(target: &Target, path: &str) -> anyhow::Result<u16> {

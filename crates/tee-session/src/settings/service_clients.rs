@@ -1,6 +1,7 @@
 //! Parser of the setting `service_clients`.
 
 use serde::Deserialize;
+use serde_json::Value;
 use tee_session_api_server::ServiceClient;
 
 #[derive(Deserialize)]
@@ -28,10 +29,8 @@ pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, St
     let entries: Vec<Entry> = serde_json::from_str(text).map_err(|error| {
         format!(
             "the value must be a list of clients, each with id, secret_sha256 (one or a list) and \
-             scopes (a list): {} (line {}, column {} of the JSON)",
-            fault(&error),
-            error.line(),
-            error.column()
+             scopes (a list): {}",
+            fault(text, &error)
         )
     })?;
     let mut clients: Vec<ServiceClient> = Vec::new();
@@ -54,12 +53,33 @@ pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, St
     Ok(clients)
 }
 
-/// Describes an error of the JSON parser. The text of the error is not returned, because it may
-/// quote a secret in the input. Only the name of a known member is taken from the text.
-fn fault(error: &serde_json::Error) -> String {
-    if !error.is_data() {
-        return "it is not valid JSON".to_owned();
+/// Describes an error of the JSON parser. Names the client if its JSON is valid. Otherwise, names
+/// the position in the JSON: the settings file contains TOML, so the user who has written TOML has
+/// no such position.
+fn fault(text: &str, error: &serde_json::Error) -> String {
+    let at = |error: &serde_json::Error| {
+        let (line, column) = (error.line(), error.column());
+        format!("(line {line}, column {column} of the JSON)")
+    };
+    match serde_json::from_str::<Vec<Value>>(text) {
+        Err(error) if error.is_data() => "it is not a list".to_owned(),
+        Err(error) => format!("it is not valid JSON {}", at(&error)),
+        Ok(clients) => {
+            let mut clients = clients.iter().zip(1..);
+            let invalid = clients.find(|(client, _)| Entry::deserialize(*client).is_err());
+            match invalid {
+                Some((_, number)) => format!("client {number}: {}", member_fault(error)),
+                // A parsed client has no repeated members.
+                None => format!("{} {}", member_fault(error), at(error)),
+            }
+        }
     }
+}
+
+/// Describes an error of the JSON parser about a member of a client. The text of the error is not
+/// returned, because it may quote a secret in the input. Only the name of a known member is taken
+/// from the text.
+fn member_fault(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let member = |start: &str| text.strip_prefix(start)?.split('`').next();
     if let Some(name) = member("missing field `") {
@@ -84,29 +104,30 @@ mod tests {
     #[rstest]
     #[case::truncated("[\n  {\"id\": \"s3cret", "it is not valid JSON (line 2, column ")]
     #[case::text("s3cret", "it is not valid JSON (line 1, column ")]
-    #[case::not_a_list("{\"s3cret\": 1}", "a value has the wrong type (line 1, column ")]
+    #[case::not_a_list("{\"s3cret\": 1}", "it is not a list")]
     #[case::id_with_another_type(
-        "[{\"id\": 7,\n\"secret_sha256\": \"s3cret\"}]",
-        "a value has the wrong type (line 1, column "
+        "[{\"id\": 7, \"secret_sha256\": \"s3cret\"}]",
+        "client 1: a value has the wrong type"
     )]
     #[case::scope_with_another_type(
         "[{\"scopes\": \"s3cret\"}]",
-        "a value has the wrong type (line 1, column "
+        "client 1: a value has the wrong type"
     )]
     #[case::secret_with_another_type(
         "[{\"secret_sha256\": {\"s3cret\": 1}}]",
-        "secret_sha256 is neither a text nor a list of texts (line 1, column "
+        "client 1: secret_sha256 is neither a text nor a list of texts"
     )]
-    #[case::no_scopes(
-        "[{\"id\": \"a\",\n\"secret_sha256\": \"s3cret\"}]",
-        "scopes is missing (line 2, column "
+    #[case::second_client_without_scopes(
+        "[{\"id\": \"a\", \"secret_sha256\": \"s3cret\", \"scopes\": []}, \
+         {\"id\": \"b\", \"secret_sha256\": \"s3cret\"}]",
+        "client 2: scopes is missing"
     )]
     #[case::repeated_id(
         "[{\"id\": \"s3cret\", \"id\": \"a\"}]",
         "id is repeated (line 1, column "
     )]
-    #[case::unknown_member("[{\"s3cret\": 1}]", "a member has an unknown name (line 1, column ")]
-    fn error_in_service_clients_has_the_position_and_a_known_member_but_no_secret(
+    #[case::unknown_member("[{\"s3cret\": 1}]", "client 1: a member has an unknown name")]
+    fn error_in_service_clients_names_the_client_or_the_position_but_no_secret(
         #[case] text: &str,
         #[case] expected: &str,
     ) {

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tee_session_api_server::read_regular_file;
 use zeroize::Zeroizing;
 
 use super::{
@@ -310,37 +311,33 @@ fn read_environment(problems: &mut Vec<Problem>) -> Vec<(String, String, Source)
     layer
 }
 
+/// Reads a secret from the file at `path`. The file must be a regular file, because some files are
+/// read again while the service runs, and a named pipe would block.
 fn read_secret(name: &str, path: String, source: Source) -> Result<Given, Problem> {
     let path = PathBuf::from(path);
-    match fs::read_to_string(&path) {
-        Ok(text) if text.trim().is_empty() => Err(Problem {
-            key: name.to_owned(),
-            source: source.to_string(),
-            message: format!("{} is empty", path.display()),
-        }),
-        Ok(text) => {
-            let text = Zeroizing::new(text);
-            let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
-            Ok(Given {
-                text,
-                source: Source::SecretFile(path, Box::new(source)),
-            })
-        }
-        Err(error) => {
-            let text = path.to_string_lossy();
-            let message = if text.contains("://") || text.contains('=') {
-                // The text may be the secret itself, so the error must not repeat it.
-                "the value must be the path of a file, not its content".to_owned()
-            } else {
-                format!("{text} cannot be read: {error}")
-            };
-            Err(Problem {
-                key: name.to_owned(),
-                source: source.to_string(),
-                message,
-            })
-        }
+    let problem = |message: String| Problem {
+        key: name.to_owned(),
+        source: source.to_string(),
+        message,
+    };
+    let content = read_regular_file(&path).map_err(|error| {
+        let text = path.to_string_lossy();
+        problem(if text.contains("://") || text.contains('=') {
+            // The text may be the secret itself, so the error must not repeat it.
+            "the value must be the path of a file, not its content".to_owned()
+        } else {
+            format!("{text} cannot be read: {error}")
+        })
+    })?;
+    let text = str::from_utf8(&content)
+        .map_err(|_| problem(format!("{} is not UTF-8 text", path.display())))?;
+    if text.trim().is_empty() {
+        return Err(problem(format!("{} is empty", path.display())));
     }
+    Ok(Given {
+        text: Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()),
+        source: Source::SecretFile(path, Box::new(source)),
+    })
 }
 
 fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String, Source)> {
@@ -375,9 +372,8 @@ fn read_file(path: PathBuf, problems: &mut Vec<Problem>) -> Vec<(String, String,
         // The full error of the TOML parser is not used. It quotes the invalid line, and this line
         // may contain a secret.
         Err(error) => {
-            let line = error
-                .span()
-                .map_or(1, |span| text[..span.start].lines().count().max(1));
+            let before = error.span().map_or("", |span| &text[..span.start]);
+            let line = 1 + before.matches('\n').count();
             problem(format!(
                 "the file is not valid TOML: {} (line {line}). Write each setting as name = value, \
                  and each text in quotes, such as log_level = \"INFO\"",

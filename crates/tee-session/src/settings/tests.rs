@@ -1,7 +1,7 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use rstest::rstest;
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, tempdir};
 
 use super::*;
 
@@ -220,6 +220,44 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     );
 }
 
+fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+fn write_more_than_1_mib(path: &Path) {
+    fs::write(path, "x".repeat(1_048_577)).unwrap();
+}
+
+fn write_bytes(path: &Path) {
+    fs::write(path, b"\xff").unwrap();
+}
+
+/// Checks that a file that could not be read again while the service runs is already rejected at
+/// start.
+#[rstest]
+#[case::named_pipe(make_pipe, "it is not a regular file")]
+#[case::too_large(write_more_than_1_mib, "it is larger than 1 MiB")]
+#[case::not_utf_8(write_bytes, "is not UTF-8 text")]
+fn file_of_a_secret_that_cannot_be_read_again_is_rejected(
+    #[case] make: fn(&Path),
+    #[case] expected: &str,
+    #[values("redis_url_file", "service_clients_file", "traces_otlp_headers_file")] name: &str,
+) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("secret");
+    make(&path);
+    let problems = read_settings(None, &[(name, path.to_str().unwrap())]).unwrap_err();
+    assert!(problems.contains(expected), "{problems}");
+}
+
+#[test]
+fn error_in_service_clients_of_the_settings_file_names_the_client_and_no_position_in_json() {
+    let problems = read_settings(Some("[[service_clients]]\nid = \"a\""), &[]).unwrap_err();
+    let expected = "scopes (a list): client 1: secret_sha256 is missing\n";
+    assert!(problems.ends_with(expected), "{problems}");
+}
+
 #[rstest]
 #[case::unknown_key("sesion_ttl = 1", "sesion_ttl (file ")]
 #[case::ttl_zero(
@@ -381,6 +419,10 @@ fn redis_url_is_read_from_the_file_that_the_setting_redis_url_file_names() {
     "session_ttl = 60\nredis_url = redis://:s3cret@x",
     "(line 2). Write each setting as name = value, and each text in quotes, such as \
      log_level = \"INFO\""
+)]
+#[case::fault_at_the_start_of_a_line_in_toml(
+    "session_ttl = 60\n\n= s3cret",
+    "(line 3). Write each setting as name = value"
 )]
 fn invalid_setting_is_rejected_with_a_one_line_error_that_omits_the_value(
     #[case] file: &str,

@@ -19,8 +19,9 @@ use super::Reader;
 
 /// Problem if no certificate of a site could be verified, and no site may be called over http.
 const NO_AUTHORITIES: &str = "this machine has no certificate authorities, so the gateway could call no \
-     site: install them (the package ca-certificates), or set upstream_tls_ca_file to a file with the \
-     authorities of the sites";
+     site: install them (the package ca-certificates), set the environment variable SSL_CERT_FILE or \
+     SSL_CERT_DIR to their file or folder, or set upstream_tls_ca_file to a file with the authorities \
+     of the sites";
 
 impl Reader<'_> {
     /// Returns the settings of the upstream gateway. Returns `None` if the gateway is off.
@@ -69,9 +70,11 @@ impl Reader<'_> {
                 Arc::new(roots)
             }
             None => {
-                let roots = machine_roots();
+                let (roots, error) = machine_roots();
                 if roots.is_empty() && !allows_http {
-                    self.problem("upstream_tls_ca_file", NO_AUTHORITIES);
+                    let error = error.map_or_else(String::new, |error| format!(" ({error})"));
+                    let problem = format!("{NO_AUTHORITIES}{error}");
+                    self.problem("upstream_tls_ca_file", problem);
                 }
                 roots
             }
@@ -129,11 +132,13 @@ fn parse_statuses(text: &str) -> Result<Vec<StatusCode>, &'static str> {
     statuses.ok_or("the statuses must be numbers from 200 to 499, such as 401, 419")
 }
 
-/// Returns the root certificates of this machine. Certificates that cannot be read are ignored.
-fn machine_roots() -> Arc<RootCertStore> {
+/// Returns the root certificates of this machine, and the first error. Certificates that cannot be
+/// read are ignored.
+fn machine_roots() -> (Arc<RootCertStore>, Option<rustls_native_certs::Error>) {
+    let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Arc::new(roots)
+    roots.add_parsable_certificates(found.certs);
+    (Arc::new(roots), found.errors.into_iter().next())
 }
 
 /// Reads the certificate authorities in a PEM file.

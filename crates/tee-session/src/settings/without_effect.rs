@@ -1,5 +1,7 @@
 //! Settings that are valid, but have no effect because of another setting.
 
+use tee_session_redis_adapter::{RedisSettings, StorageFormat};
+
 use super::{
     Settings,
     keys::Key,
@@ -19,10 +21,19 @@ struct Rule {
 
 const RULES: &[Rule] = &[
     Rule {
-        settings: &["storage_format", "accept_plain"],
+        settings: &["storage_format", "accept_plain", "readiness_requires_store"],
         has_effect: |settings| settings.redis.is_some(),
         reason: "redis_url is not set",
         remedy: Some("set redis_url"),
+    },
+    Rule {
+        settings: &["accept_plain"],
+        has_effect: |settings| {
+            let format = settings.redis.as_ref().map(RedisSettings::storage_format);
+            format != Some(StorageFormat::Plain)
+        },
+        reason: "storage_format is plain, so plain sessions are always accepted",
+        remedy: None,
     },
     Rule {
         settings: &["memory_max_sessions"],
@@ -66,15 +77,6 @@ const RULES: &[Rule] = &[
         remedy: Some("set max_sessions_per_subject"),
     },
     Rule {
-        settings: &["max_connections_per_address"],
-        has_effect: |settings| {
-            let limit = settings.api.max_connections_per_address;
-            limit.is_none_or(|limit| limit <= settings.api.max_connections)
-        },
-        reason: "it is above max_connections",
-        remedy: Some("set a lower number"),
-    },
-    Rule {
         settings: &["invalid_token_burst"],
         has_effect: |settings| settings.api.invalid_token_limit.is_some(),
         reason: "invalid_token_limit is 0, which means no limit",
@@ -96,6 +98,8 @@ const RULES: &[Rule] = &[
         reason: "traces_otlp_endpoint is not set",
         remedy: Some("set traces_otlp_endpoint"),
     },
+    // There is no rule for allow_anonymous_clients without redis_url. Scripts and tests set it for
+    // every instance, so that the same settings work with and without Redis.
     Rule {
         settings: &["allow_anonymous_clients"],
         has_effect: |settings| settings.service_clients.is_empty(),
@@ -129,7 +133,9 @@ fn is_changed(name: &str, sources: &Sources) -> bool {
     let text = sources.text(name);
     let default = Key::find(name).map_or("", |key| key.default);
     let is_default = text.eq_ignore_ascii_case(default)
-        || parse_switch(text).is_ok_and(|value| parse_switch(default) == Ok(value));
+        || parse_switch(text).is_ok_and(|value| parse_switch(default) == Ok(value))
+        // Numbers have several spellings, such as 1, 1.0 and +1.
+        || text.parse::<f64>().is_ok_and(|value| default.parse::<f64>() == Ok(value));
     !matches!(sources.source(name), Source::Default) && !is_default
 }
 

@@ -13,7 +13,7 @@ use crate::{
     service::{self, binary},
 };
 
-const EVENT: &str = "The TLS certificate has expired or expires within 14 days: renew it";
+const EVENT: &str = "The TLS certificate has expired or expires soon: renew or replace it";
 
 const NOT_VALID_YET: &str = "The TLS certificate is not valid yet: check the clock of this machine, \
                              or use a certificate that is valid now";
@@ -34,6 +34,14 @@ fn issue_for_days(authority: &TestAuthority, days: i64) -> (IssuedCertificate, O
 
 fn issue_not_valid_yet(authority: &TestAuthority) -> IssuedCertificate {
     authority.issue_from("localhost", in_days(1))
+}
+
+fn issue_expired_without_subject(authority: &TestAuthority) -> IssuedCertificate {
+    authority.issue_without_subject(&["localhost"], in_days(-1))
+}
+
+fn issue_expired_without_any_name(authority: &TestAuthority) -> IssuedCertificate {
+    authority.issue_without_subject(&[], in_days(-1))
 }
 
 /// Issues a certificate, and appends an expired certificate to its file, as a chain does.
@@ -81,6 +89,25 @@ async fn check_config_command_warns_only_if_the_tls_certificate_expires_within_1
 }
 
 #[rstest]
+#[case::in_time_for_the_renewal(25, false)]
+#[case::too_late_for_the_renewal(23, true)]
+#[tokio::test]
+async fn check_config_command_warns_of_a_certificate_for_6_days_only_on_its_last_day(
+    #[case] hours_left: i64,
+    #[case] is_warned: bool,
+) {
+    let authority = TestAuthority::new();
+    let expires_at = in_days(0) + time::Duration::hours(hours_left);
+    let valid_from = expires_at - time::Duration::days(6);
+    let certificate = authority.issue_between("localhost", valid_from, expires_at);
+    let arguments = [&["check-config", "--json"][..], &flags_of(&certificate)].concat();
+    let output = binary().args(arguments).output().await.unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let warnings = report["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), usize::from(is_warned), "{report}");
+}
+
+#[rstest]
 #[case::expired(-1, true)]
 #[case::expires_soon(13, true)]
 #[case::valid_for_long(15, false)]
@@ -113,6 +140,8 @@ async fn service_logs_a_warning_only_if_its_tls_certificate_expires_within_14_da
 #[rstest]
 #[case::not_valid_yet(issue_not_valid_yet, NOT_VALID_YET, "CN=localhost")]
 #[case::expired_intermediate(issue_with_expired_intermediate, EVENT, "CN=intermediate")]
+#[case::expired_without_subject(issue_expired_without_subject, EVENT, "DNSName(localhost)")]
+#[case::expired_without_any_name(issue_expired_without_any_name, EVENT, "number 1")]
 #[tokio::test]
 async fn certificate_chain_of_the_api_or_for_redis_that_is_not_valid_now_causes_a_warning(
     #[values("tls", "redis-tls")] prefix: &str,

@@ -418,6 +418,26 @@ async fn service_names_the_metrics_address_if_the_port_of_the_metrics_is_in_use(
     assert!(message.contains("set another port"), "{message}");
 }
 
+/// No machine has the address 192.0.2.1, which is reserved for documentation (RFC 5737).
+#[tokio::test]
+async fn service_suggests_an_address_if_its_address_does_not_belong_to_the_machine() {
+    let flags = [
+        "--api-port",
+        "0",
+        "--metrics-port",
+        "0",
+        "--metrics-host",
+        "192.0.2.1",
+    ];
+    let output = run(&flags, &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let message = to_text(&output.stderr);
+    assert!(
+        message.contains("set an address of this machine"),
+        "{message}"
+    );
+}
+
 /// Checks that a command whose output is read only in part, as in `check-config | head`, ends like
 /// other programs: without an error text.
 #[rstest]

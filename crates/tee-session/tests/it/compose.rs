@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path, process::Stdio};
 
 use rstest::rstest;
 use serde_json::Value;
+use tee_session_test_support::TestAuthority;
 use tokio::process::Command;
 
 use crate::{
@@ -114,8 +115,14 @@ async fn settings_of_a_compose_service_cause_no_warning(
             command.env(variable, value);
         }
     }
+    // The gateway requires certificate authorities, which this machine may lack.
+    let authority = TestAuthority::new();
+    command.env("SSL_CERT_FILE", authority.ca_file());
     let output = command.args(["check-config", "--json"]).output().await;
-    let report: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let output = output.unwrap();
+    let problems = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{problems}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["warnings"], serde_json::json!([]));
 }
 

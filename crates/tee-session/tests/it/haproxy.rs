@@ -12,7 +12,39 @@ use crate::service;
 
 const STATE_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running HAProxy with one server. Dropping the value stops HAProxy.
+/// The page with an example of a backend.
+const PAGE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../deploy/gateways/README.md"
+);
+
+/// Addresses of the instances in the example.
+const INSTANCES: [&str; 2] = ["10.0.0.11:8000", "10.0.0.12:8000"];
+
+/// Returns the backend on the page.
+fn page_backend() -> String {
+    let page = fs::read_to_string(PAGE).unwrap();
+    let (_, example) = page.split_once("```haproxy\n").unwrap();
+    let example = example.split_once("```").unwrap().0;
+    for instance in INSTANCES {
+        assert!(example.contains(instance), "{example}");
+    }
+    example.to_owned()
+}
+
+/// Returns a backend with the health check `check`.
+fn backend(check: &str) -> String {
+    let [instance, _] = INSTANCES;
+    format!(
+        "backend tee-session
+    {check}
+    default-server inter 100ms fall 1 rise 1
+    server api-1 {instance} check
+"
+    )
+}
+
+/// A running HAProxy with one backend. Dropping the value stops HAProxy.
 struct HaProxy {
     _process: Child,
     _directory: TempDir,
@@ -21,10 +53,14 @@ struct HaProxy {
 }
 
 impl HaProxy {
-    /// Starts HAProxy in front of `server`. `check` are the lines that configure the health check.
-    fn start(server: SocketAddr, check: &str) -> Self {
+    /// Starts HAProxy with `backend`, whose instances are all replaced by `server`.
+    fn start(server: SocketAddr, backend: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let port = free_port();
+        let mut backend = backend.to_owned();
+        for instance in INSTANCES {
+            backend = backend.replace(instance, &server.to_string());
+        }
         let configuration = format!(
             "defaults
     mode http
@@ -35,12 +71,8 @@ frontend clients
     bind 127.0.0.1:{port}
     stats enable
     stats uri /haproxy-state
-    default_backend instances
-backend instances
-    {check}
-    default-server inter 100ms fall 1 rise 1
-    server tee-session {server} check
-"
+    default_backend tee-session
+{backend}"
         );
         let file = directory.path().join("haproxy.cfg");
         fs::write(&file, configuration).unwrap();
@@ -69,7 +101,7 @@ backend instances
             let state = state.text().await.unwrap();
             let server = state
                 .lines()
-                .find(|line| line.starts_with("instances,tee-session,"));
+                .find(|line| line.starts_with("tee-session,api-1,"));
             server.is_some_and(|server| server.contains(check))
         })
         .await;
@@ -79,22 +111,27 @@ backend instances
 /// By default, HAProxy sends an `OPTIONS` request as the health check. The health check must
 /// succeed only while the instance is ready.
 #[rstest]
-#[case::default_method("option httpchk /health/ready")]
-#[case::get("option httpchk GET /health/ready")]
-#[case::head("option httpchk HEAD /health/ready")]
+#[case::page(page_backend())]
+#[case::default_method(backend("option httpchk /health/ready"))]
+#[case::get(backend("option httpchk GET /health/ready"))]
+#[case::head(backend("option httpchk HEAD /health/ready"))]
 #[tokio::test]
-async fn haproxy_sends_requests_to_an_instance_only_while_it_is_ready(#[case] check: &str) {
+async fn haproxy_sends_requests_to_an_instance_only_while_it_is_ready(#[case] backend: String) {
     let mut redis = RedisProcess::start().await;
     let service = service::start(&["--redis-url", &redis.url()]).await;
     let server = service.base()["http://".len()..].parse().unwrap();
-    let haproxy = HaProxy::start(server, check);
+    let haproxy = HaProxy::start(server, &backend);
     haproxy.until_checked("L7OK,200,").await;
     let live = haproxy.get("/health/live").await.unwrap();
     assert_eq!(live.status(), StatusCode::OK);
     redis.kill().await;
     haproxy.until_checked("L7STS,503,").await;
-    let refused = haproxy.get("/health/live").await.unwrap();
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // On the page, a server is down after the second failed check.
+    eventually(STATE_WITHIN, async || {
+        let refused = haproxy.get("/health/live").await.unwrap();
+        refused.status() == StatusCode::SERVICE_UNAVAILABLE
+    })
+    .await;
     redis.start_again().await;
     haproxy.until_checked("L7OK,200,").await;
 }

@@ -41,7 +41,7 @@ async fn json_log_lines_contain_method_route_and_request_id_at_every_log_level(
     let span = json!({"method": "GET", "route": "/v1/session", "request_id": "r-1"});
     assert_eq!(event["span"], span);
     let names: Vec<_> = event.keys().map(String::as_str).collect();
-    let expected = "error level message span target timestamp unlogged";
+    let expected = "error level message span target timestamp";
     assert_eq!(names.join(" "), expected);
 }
 
@@ -96,6 +96,34 @@ async fn log_lines_contain_no_method_route_or_request_id_of_another_request() {
     }
     assert!(service.events("Starting up")[0].get("span").is_none());
     assert!(!service.output().contains("s3cret"));
+}
+
+/// The id of the client is used only after the form was read, so the log lines have to get it later
+/// than those of other requests.
+#[tokio::test]
+async fn log_lines_of_an_introspection_contain_the_id_of_the_client_unless_it_is_the_token() {
+    let service = service::start(&["--log-level", "DEBUG"]).await;
+    let token = service.log_in("a1b2c3").await;
+    let mut answered = Vec::new();
+    let id = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d";
+    for id in [id, token.as_str()] {
+        let request = service.request(Method::POST, "/v1/introspect");
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let request = request.header("x-request-id", id);
+        let response = request.body(format!("token={token}")).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let id = response.headers()["x-request-id"].to_str().unwrap();
+        answered.push(id.to_owned());
+    }
+    assert_eq!(answered[0], id);
+    for id in answered {
+        eventually(WITHIN, async || {
+            let events = service.events("Request completed");
+            events.iter().any(|event| event["span"]["request_id"] == id)
+        })
+        .await;
+    }
+    assert!(!service.output().contains(&token));
 }
 
 #[tokio::test]

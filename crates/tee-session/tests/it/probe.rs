@@ -1,7 +1,7 @@
 //! Tests of the exit codes and messages of `tee-session probe`.
 
 use std::{
-    process::Output,
+    process::{Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -42,6 +42,19 @@ async fn probe_command_with_the_url_of_a_running_instance_exits_with_0(
         printed_line(&output)
     );
     assert_eq!(output.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn probe_command_whose_standard_output_is_closed_exits_with_0() {
+    let service = service::start(&[]).await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut probe = binary();
+    probe.args(["probe", "--url", service.base()]);
+    probe.stdout(writer).stderr(Stdio::piped());
+    let output = probe.spawn().unwrap().wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
 }
 
 #[tokio::test]

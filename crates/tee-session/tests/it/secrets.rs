@@ -46,7 +46,7 @@ async fn secrets_in_valid_and_invalid_requests_are_not_logged(
         tokens.push(service.log_in(&cookie).await);
         secrets.push(cookie);
     }
-    use_sessions(&service, &tokens).await;
+    use_sessions(&service, &tokens, true).await;
     let bad_bodies = [
         r#"{"cookies": {"a": "s3cret-in-bad-json"}"#,
         r#"{"cookies": {"a": "s3cret-value\n"}, "base_url": "https://u:s3cret-pass@golf.example"}"#,
@@ -90,11 +90,11 @@ async fn secrets_in_valid_and_invalid_requests_are_not_logged(
     secrets.extend(odd.map(Into::into));
     secrets.extend(update_and_rotate(&service, &tokens).await);
     redis.kill().await;
-    use_sessions(&service, &tokens).await;
+    use_sessions(&service, &tokens, false).await;
     update_and_rotate(&service, &tokens).await;
     redis.start_again().await;
     service.until_ready(RECOVERED_WITHIN).await;
-    use_sessions(&service, &tokens).await;
+    use_sessions(&service, &tokens, true).await;
     redis.pause();
     service.status(Method::GET, "/v1/session", &tokens[0]).await;
     redis.resume();
@@ -307,8 +307,9 @@ async fn update_and_rotate(service: &Service, tokens: &[String]) -> Vec<String> 
     secrets
 }
 
-/// Reads the session of each token, and ends every third session.
-async fn use_sessions(service: &Service, tokens: &[String]) {
+/// Reads and introspects the session of each token, and ends every third session. Asserts that
+/// introspection succeeds if and only if Redis is available (`is_redis_up`).
+async fn use_sessions(service: &Service, tokens: &[String], is_redis_up: bool) {
     for (n, token) in tokens.iter().enumerate() {
         service.status(Method::GET, "/v1/session", token).await;
         service.status(Method::GET, "/v1/session/ttl", token).await;
@@ -320,7 +321,10 @@ async fn use_sessions(service: &Service, tokens: &[String]) {
         let request = service.request(Method::POST, "/v1/introspect");
         let request = request.header("x-request-id", token);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
-        request.body(format!("token={token}")).send().await.unwrap();
+        let answer = request.body(format!("token={token}")).send().await.unwrap();
+        assert_eq!(answer.status() == StatusCode::OK, is_redis_up);
+        let id = answer.headers()["x-request-id"].to_str().unwrap();
+        assert!(!id.contains(token), "the request id contains the token");
         if n % 3 == 0 {
             service.status(Method::DELETE, "/v1/session", token).await;
         }

@@ -1,13 +1,17 @@
 //! Tests of the `tee-session session` commands against a running service.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Output, Stdio},
+};
 
 use serde_json::Value;
 use tee_session_test_support::TestAuthority;
 
 use crate::{
     operator::{COOKIES, CREATE, Operator, to_text},
-    service::{self, CLIENT_ID, CLIENT_SECRET},
+    service::{self, CLIENT_ID, CLIENT_SECRET, binary},
 };
 
 #[tokio::test]
@@ -107,6 +111,52 @@ async fn session_create_command_writes_the_token_to_a_new_file_that_only_its_own
     let refused = operator.run_failing(1, &label, "").await;
     assert!(refused.contains("/label: "), "{refused}");
     assert!(!operator.path("t2").exists(), "no token, no file");
+}
+
+/// Runs `tee-session session create`. Either standard output or standard error is a pipe that no
+/// process reads.
+async fn create_with_a_closed_output(operator: &Operator, is_stdout_closed: bool) -> Output {
+    let cookies = operator.path("cookies.json");
+    fs::write(&cookies, COOKIES).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut create = binary();
+    create.env("TSA_URL", operator.service.base());
+    create.arg("session").args(CREATE.split(' '));
+    create.arg("--cookies-file").arg(cookies);
+    if is_stdout_closed {
+        create.stdout(writer).stderr(Stdio::piped());
+    } else {
+        create.stdout(Stdio::piped()).stderr(writer);
+    }
+    create.spawn().unwrap().wait_with_output().await.unwrap()
+}
+
+#[tokio::test]
+async fn session_create_command_whose_token_cannot_be_printed_says_how_to_end_the_session() {
+    let operator = Operator::of_service_without_clients().await;
+    let output = create_with_a_closed_output(&operator, true).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let message = to_text(&output.stderr);
+    assert!(
+        message.contains("was created, but its token cannot be written"),
+        "{message}"
+    );
+    let (_, revoke) = message.split_once("tee-session session ").unwrap();
+    assert_eq!(
+        operator.run_successfully(revoke.trim(), "").await,
+        "1 session ended\n"
+    );
+}
+
+#[tokio::test]
+async fn session_create_command_prints_the_token_if_standard_error_is_closed() {
+    let operator = Operator::of_service_without_clients().await;
+    let output = create_with_a_closed_output(&operator, false).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    operator
+        .run_successfully("ttl", &to_text(&output.stdout))
+        .await;
 }
 
 #[tokio::test]

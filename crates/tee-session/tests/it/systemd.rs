@@ -1,11 +1,22 @@
 //! Tests of the systemd unit `deploy/systemd/tee-session.service`. `.ci/run` also checks the unit
 //! with `systemd-analyze`, if it is installed.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use crate::service::{CLIENTS, binary};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
 
 fn read_repository_file(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    fs::read_to_string(root.join(path)).unwrap()
+    fs::read_to_string(root().join(path)).unwrap()
 }
 
 /// Returns the directives of the unit. If a directive is repeated, the last value is used.
@@ -31,6 +42,35 @@ fn systemd_stop_timeout_exceeds_the_shutdown_time_of_the_service() {
     let stop = seconds("shutdown_delay", 0) + seconds("shutdown_timeout", 15);
     let wait: i64 = directives()["TimeoutStopSec"].parse().unwrap();
     assert!(wait > stop, "{wait} s is not more than {stop} s");
+}
+
+/// Checks that each environment variable of the unit is a setting that has an effect.
+#[tokio::test]
+async fn settings_of_the_systemd_unit_cause_no_warning() {
+    let unit = read_repository_file("deploy/systemd/tee-session.service");
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = [
+        ("redis-url", "redis://127.0.0.1"),
+        ("service-clients.json", CLIENTS),
+    ];
+    for (name, text) in secrets {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut command = binary();
+    command.env_remove("TSA_ALLOW_ANONYMOUS_CLIENTS");
+    let lines = unit.lines();
+    for variable in lines.filter_map(|line| line.strip_prefix("Environment=")) {
+        let (name, value) = variable.split_once('=').unwrap();
+        let here = value.replace("/etc/tee-session", folder.path().to_str().unwrap());
+        command.env(name, here);
+    }
+    command.args(["check-config", "--json", "--config"]);
+    command.arg(root().join("config/production.toml"));
+    let output = command.output().await.unwrap();
+    let problems = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{problems}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["warnings"], json!([]));
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod booking_flow;
 mod dns;
 mod hostile_page;
 mod large_answer;
+mod log_lines;
 mod near_cache;
 mod nginx_process;
 mod nginx_site;
@@ -367,6 +368,8 @@ async fn site_whose_certificate_is_not_trusted_gets_no_request() {
     assert_eq!(event["origin"], base_url.as_str().trim_end_matches('/'));
     let error = event["error"].as_str().unwrap();
     assert!(error.contains("invalid peer certificate"), "{error}");
+    let advice = event["advice"].as_str().unwrap();
+    assert!(advice.contains("upstream_tls_ca_file"), "{advice}");
 }
 
 #[tokio::test]
@@ -393,7 +396,7 @@ async fn gateway_without_certificate_authorities_is_accepted_only_for_sites_over
     #[case] expected: i32,
 ) {
     let output = service::binary()
-        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_FILE", "/nowhere/ca.crt")
         .args(["check-config", "--upstream-gateway", "true"])
         .args(["--allowed-base-hosts", "golf.example"])
         .args(["--upstream-allow-http", allows_http])
@@ -402,8 +405,12 @@ async fn gateway_without_certificate_authorities_is_accepted_only_for_sites_over
         .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(expected), "{error}");
-    let is_reported = error.contains("this machine has no certificate authorities");
-    assert_eq!(is_reported, expected == 2, "{error}");
+    for text in [
+        "this machine has no certificate authorities",
+        "/nowhere/ca.crt",
+    ] {
+        assert_eq!(error.contains(text), expected == 2, "{error}");
+    }
 }
 
 #[tokio::test]

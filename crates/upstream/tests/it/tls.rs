@@ -1,8 +1,8 @@
 //! Tests of sites with TLS.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use rstest::rstest;
 use tee_session_upstream::{
     Client, ClientSettings, ConnectError, Lookup, LookupFuture, Outcome, Site, UpstreamError,
@@ -29,7 +29,11 @@ impl Lookup for Local {
 /// certificate.
 async fn tls_site(names: &[&str]) -> (TestSite, CertificateDer<'static>) {
     let (acceptor, certificate) = acceptor(names);
-    let site = TestSite::start(move |stream, seen| {
+    (site_behind(acceptor).await, certificate)
+}
+
+async fn site_behind(acceptor: TlsAcceptor) -> TestSite {
+    TestSite::start(move |stream, seen| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(mut stream) = acceptor.accept(stream).await else {
@@ -40,18 +44,20 @@ async fn tls_site(names: &[&str]) -> (TestSite, CertificateDer<'static>) {
             }
         }
     })
-    .await;
-    (site, certificate)
+    .await
 }
 
 /// Returns a TLS acceptor with a certificate for the host names `names`, and that certificate.
 pub(crate) fn acceptor(names: &[&str]) -> (TlsAcceptor, CertificateDer<'static>) {
+    acceptor_with(names, IsCa::NoCa)
+}
+
+fn acceptor_with(names: &[&str], is_ca: IsCa) -> (TlsAcceptor, CertificateDer<'static>) {
     let key = KeyPair::generate().unwrap();
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-    let certificate = CertificateParams::new(names)
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.is_ca = is_ca;
+    let certificate = params.self_signed(&key).unwrap();
     let certificate = certificate.der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let config = ServerConfig::builder()
@@ -111,6 +117,22 @@ async fn site_with_an_invalid_certificate_gets_no_request(
     };
     assert!(matches!(**reason, ConnectError::Tls(_)), "{reason:?}");
     assert_eq!(error.outcome(), Outcome::NotSent);
+    assert_eq!(server.seen().total(), 0);
+}
+
+/// The text is the only sign of this fault that rustls gives. The advice for operators depends on it.
+#[tokio::test]
+async fn site_with_the_certificate_of_an_authority_gets_no_request() {
+    let authority = IsCa::Ca(BasicConstraints::Unconstrained);
+    let (acceptor, certificate) = acceptor_with(&["golf.example"], authority);
+    let server = site_behind(acceptor).await;
+    let client = client(Some(certificate), ClientSettings::default());
+    let error = get(&client, &site(&server, "golf.example"), "/").await;
+    let UpstreamError::Unreachable(reason) = error.unwrap_err() else {
+        panic!("the site is reachable");
+    };
+    let text = reason.source().unwrap().to_string();
+    assert!(text.contains("CaUsedAsEndEntity"), "{text}");
     assert_eq!(server.seen().total(), 0);
 }
 

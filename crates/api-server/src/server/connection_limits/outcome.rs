@@ -61,21 +61,23 @@ pub(super) fn report(limit: &'static str, max: usize, outcome: Outcome, number: 
     counter!(SHED_CONNECTIONS, "limit" => limit, "outcome" => outcome.label())
         .increment(number as u64);
     if outcome == Outcome::IdleClosed {
-        if let Some(unlogged) = IDLE_CLOSED.next() {
+        IDLE_CLOSED.log(|unlogged| {
             tracing::warn!(
                 limit,
                 max,
                 unlogged,
                 "Connection limit reached: the longest-idle connections are closed"
             );
-        }
-    } else if let Some(unlogged) = NONE_IDLE.next() {
-        tracing::warn!(
-            limit,
-            max,
-            unlogged,
-            "Connection limit reached, and no connection is idle: new connections get answers to \
-             health probes only"
-        );
+        });
+    } else {
+        NONE_IDLE.log(|unlogged| {
+            tracing::warn!(
+                limit,
+                max,
+                unlogged,
+                "Connection limit reached, and no connection is idle: new connections get answers \
+                 to health probes only"
+            );
+        });
     }
 }

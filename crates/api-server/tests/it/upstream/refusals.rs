@@ -164,6 +164,8 @@ async fn request_body_over_the_size_limit_is_rejected(
         Some(code) => {
             let problem = assert_problem(response, 413, code).await;
             assert_eq!(problem["outcome"], "not_sent");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("upstream_max_request_bytes"), "{detail}");
             assert_eq!(site.seen().connections(), 0);
         }
         None => {
@@ -186,11 +188,14 @@ enum Forbidden {
 }
 
 #[rstest]
-#[case::host(Forbidden::Host)]
-#[case::address(Forbidden::Address)]
-#[case::http(Forbidden::Http)]
+#[case::host(Forbidden::Host, "allowed_base_hosts")]
+#[case::address(Forbidden::Address, "upstream_allowed_networks")]
+#[case::http(Forbidden::Http, "upstream_allow_http")]
 #[tokio::test]
-async fn gateway_does_not_connect_to_a_forbidden_site(#[case] forbidden: Forbidden) {
+async fn gateway_does_not_connect_to_a_forbidden_site(
+    #[case] forbidden: Forbidden,
+    #[case] setting: &str,
+) {
     let site = TestSite::answering(OK).await;
     let memory = MemoryRepository::default();
     // The session was created by an application with other settings.
@@ -213,6 +218,9 @@ async fn gateway_does_not_connect_to_a_forbidden_site(#[case] forbidden: Forbidd
     let response = app.upstream(Method::GET, &token, "/").send().await.unwrap();
     let problem = assert_problem(response, 403, "upstream_not_allowed").await;
     assert_eq!(problem["outcome"], "not_sent");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains(setting), "{detail}");
+    assert!(!detail.contains("127.0.0.1"), "{detail}");
     assert_eq!(site.seen().connections(), 0);
 }
 
@@ -237,7 +245,7 @@ async fn site_that_refuses_connections_is_unreachable() {
 #[case::malformed("SSH-2.0-OpenSSH_9.2\r\n\r\n", "invalid HTTP version parsed")]
 #[case::too_long(
     "HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n",
-    "the answer is longer than 16777216 bytes"
+    "the answer is longer than 16777216 bytes (setting: upstream_max_response_bytes)"
 )]
 #[tokio::test]
 async fn unusable_answer_of_the_site_returns_the_cause_and_an_unknown_outcome(
@@ -282,6 +290,8 @@ async fn timeout_of_the_site_returns_an_unknown_outcome_and_is_in_the_histogram(
         .unwrap();
     let problem = assert_problem(response, 504, "upstream_timeout").await;
     assert_eq!(problem["outcome"], "unknown");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("upstream_response_timeout_ms"), "{detail}");
     let waited =
         r#"tee_session_upstream_request_duration_seconds_count{site="127.0.0.1",phase="head"} 1"#;
     assert!(scrape(&app).await.contains(waited));

@@ -17,7 +17,7 @@ use super::{
     Fault, Service, attributes, secret_file::SecretFile, service::client_args, times::time,
 };
 use crate::command_line::{
-    output::{print_json, stderr, stdout},
+    output::{print_json, print_note, stdout},
     secret_input::SecretInput,
 };
 
@@ -39,7 +39,8 @@ Examples:
   tee-session session create --base-url https://golf.example < cookies.json \\
     | tee-session session show
 
-Exit codes: 0 created, 1 the service refused or was unavailable, 2 invalid command line or input.";
+Exit codes: 0 created, 1 the service refused or was unavailable, or the token cannot be written,
+2 invalid command line or input.";
 
 pub(super) fn command() -> Command {
     let text =
@@ -84,12 +85,18 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
         .map(|path| SecretFile::create(path, TOKEN_OUT));
     let file = file.transpose()?;
     let new = service.call(create.send()).await?;
-    let is_in_file = file.is_some();
-    if let Some(file) = file {
-        let line = Zeroizing::new(format!("{}\n", new.access_token.expose_secret()));
-        file.write(line.as_bytes())?;
-    }
-    print(&new, service.is_json, is_in_file)?;
+    let id = &new.session_id;
+    let lost = |error: io::Error| {
+        let what = format!("session {id} was created, but its token cannot be written: {error}");
+        let advice = format!("end it with tee-session session revoke --session-id {id}");
+        Fault::incomplete(what, &advice)
+    };
+    let Some(file) = file else {
+        return print(&new, service.is_json, false).map_err(lost);
+    };
+    let line = Zeroizing::new(format!("{}\n", new.access_token.expose_secret()));
+    file.write(line.as_bytes()).map_err(lost)?;
+    print(&new, service.is_json, true)?;
     Ok(())
 }
 
@@ -128,10 +135,9 @@ fn print(new: &NewSession, is_json: bool, is_in_file: bool) -> io::Result<()> {
         }
         return print_json(&output);
     }
-    writeln!(
-        stderr(),
+    print_note(format_args!(
         "Session {id} expires in {seconds} s, at {end}, unless it is used."
-    )?;
+    ));
     if !is_in_file {
         writeln!(stdout(), "{}", new.access_token.expose_secret())?;
     }

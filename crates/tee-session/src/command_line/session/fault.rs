@@ -95,6 +95,8 @@ impl Fault {
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
+        // Only standard output can be a pipe here: errors of standard error are ignored, and the
+        // other files are regular files.
         Self {
             exit_code: match error.kind() {
                 io::ErrorKind::BrokenPipe => EXIT_OUTPUT_CLOSED,

@@ -1,6 +1,6 @@
 //! The command `tee-session session list`: lists the live sessions of a subject.
 
-use std::{io::Write, iter};
+use std::iter;
 
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
@@ -8,7 +8,7 @@ use tee_session_client::ListedSession;
 
 use super::{Fault, Service, attributes, service::client_args, times::time};
 use crate::command_line::{
-    output::{NAME as BOLD, PLAIN, Table, print_json, stderr, stdout},
+    output::{NAME as BOLD, PLAIN, Table, print_json, print_note, stdout},
     progress::Progress,
 };
 
@@ -62,7 +62,7 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
         });
         print_json(&json!({"sessions": sessions.collect::<Vec<_>>()}))?;
     } else if sessions.is_empty() {
-        writeln!(stderr(), "No sessions.")?;
+        print_note("No sessions.");
     } else {
         print(&sessions)?;
     }

@@ -108,8 +108,9 @@ fn confirm(subject: &str) -> Result<(), Fault> {
         ));
     }
     let subject = subject.escape_debug();
-    write!(stderr(), "End all sessions of {subject}? [y/N] ")?;
-    stderr().flush()?;
+    write!(stderr(), "End all sessions of {subject}? [y/N] ")
+        .and_then(|()| stderr().flush())
+        .map_err(|_| refused("the question cannot be printed, and nothing was ended"))?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     match answer.trim() {

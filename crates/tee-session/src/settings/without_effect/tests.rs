@@ -8,10 +8,12 @@ use crate::settings::{
 
 const REDIS: (&str, &str) = ("redis_url", "redis://127.0.0.1");
 const OPEN: (&str, &str) = ("allow_anonymous_clients", "true");
-const GATEWAY: [(&str, &str); 3] = [
+/// Settings of a gateway. With `upstream_allow_http`, this machine needs no certificate authorities.
+const GATEWAY: &[(&str, &str)] = &[
     ("upstream_gateway", "true"),
     ("allowed_base_hosts", "golf.example"),
     ("shutdown_timeout", "3600"),
+    ("upstream_allow_http", "yes"),
 ];
 const COLLECTOR: (&str, &str) = ("traces_otlp_endpoint", "http://127.0.0.1:4318");
 const CACHE: [(&str, &str); 4] = [
@@ -25,21 +27,22 @@ const CACHE: [(&str, &str); 4] = [
 #[rstest]
 #[case("storage_format", "plain", &[], "redis_url is not set: set redis_url, or", &[REDIS, OPEN])]
 #[case("accept_plain", "true", &[], "redis_url is not set: set redis_url, or", &[REDIS, OPEN])]
+#[case("accept_plain", "true", &[REDIS, OPEN, ("storage_format", "plain")], "storage_format is plain, so plain sessions are always accepted:", &[REDIS, OPEN])]
+#[case("readiness_requires_store", "false", &[], "redis_url is not set: set redis_url, or", &[REDIS, OPEN])]
 #[case("memory_max_sessions", "9", &[REDIS, OPEN], "redis_url is set, so the embedded store is not used:", &[])]
 #[case("near_cache_max_stale_ms", "100", &[], "near_cache is false: set near_cache to true, or", &CACHE)]
 #[case("near_cache_max_entries", "100", &[], "near_cache is false: set near_cache to true, or", &CACHE)]
 #[case("near_cache_max_bytes", "1048576", &[], "near_cache is false: set near_cache to true, or", &CACHE)]
-#[case("upstream_allow_http", "yes", &[], "upstream_gateway is false: set upstream_gateway to true, or", &GATEWAY)]
-#[case("upstream_allowed_networks", "10.0.0.1", &[], "upstream_gateway is false:", &GATEWAY)]
-#[case("upstream_user_agent", "a", &[], "upstream_gateway is false:", &GATEWAY)]
-#[case("upstream_login_paths", "/login", &[], "upstream_gateway is false:", &GATEWAY)]
-#[case("upstream_response_timeout_ms", "100", &[], "upstream_gateway is false:", &GATEWAY)]
-#[case("upstream_max_request_bytes", "1", &[], "upstream_gateway is false:", &GATEWAY)]
-#[case("upstream_max_response_bytes", "0", &[], "upstream_gateway is false:", &GATEWAY)]
-#[case("upstream_max_in_flight", "4", &[], "upstream_gateway is false:", &GATEWAY)]
-#[case("upstream_session_concurrency", "1", &[], "upstream_gateway is false:", &GATEWAY)]
+#[case("upstream_allow_http", "yes", &[], "upstream_gateway is false: set upstream_gateway to true, or", &GATEWAY[..3])]
+#[case("upstream_allowed_networks", "10.0.0.1", &[], "upstream_gateway is false:", GATEWAY)]
+#[case("upstream_user_agent", "a", &[], "upstream_gateway is false:", GATEWAY)]
+#[case("upstream_login_paths", "/login", &[], "upstream_gateway is false:", GATEWAY)]
+#[case("upstream_response_timeout_ms", "100", &[], "upstream_gateway is false:", GATEWAY)]
+#[case("upstream_max_request_bytes", "1", &[], "upstream_gateway is false:", GATEWAY)]
+#[case("upstream_max_response_bytes", "0", &[], "upstream_gateway is false:", GATEWAY)]
+#[case("upstream_max_in_flight", "4", &[], "upstream_gateway is false:", GATEWAY)]
+#[case("upstream_session_concurrency", "1", &[], "upstream_gateway is false:", GATEWAY)]
 #[case("max_sessions_per_subject_action", "refuse", &[], "max_sessions_per_subject is 0, which means no limit: set max_sessions_per_subject, or", &[("max_sessions_per_subject", "1")])]
-#[case("max_connections_per_address", "101", &[("max_connections", "100")], "it is above max_connections: set a lower number, or", &[("max_connections", "101")])]
 #[case("invalid_token_burst", "1", &[("invalid_token_limit", "0")], "invalid_token_limit is 0, which means no limit: set invalid_token_limit, or", &[])]
 #[case("metrics_host", "127.0.0.2", &[], "metrics_port is not set: set metrics_port, or", &[("metrics_port", "9000")])]
 #[case("traces_otlp_headers", "x-key=s3cret", &[], "traces_otlp_endpoint is not set: set traces_otlp_endpoint, or", &[COLLECTOR])]
@@ -73,6 +76,9 @@ fn setting_without_effect_causes_a_warning(
 #[case::switch_in_another_spelling("upstream_allow_http", "Off")]
 #[case::choice_in_upper_case("storage_format", "SEALED")]
 #[case::number("near_cache_max_entries", "100000")]
+#[case::number_with_a_sign("near_cache_max_entries", "+100000")]
+#[case::number_with_a_leading_zero("near_cache_max_entries", "0100000")]
+#[case::fraction("traces_sample_ratio", "1.0")]
 fn setting_that_repeats_its_default_causes_no_warning(#[case] name: &str, #[case] value: &str) {
     let settings = read_settings(None, &[(name, value)]).unwrap();
     assert_eq!(settings.warnings, [""; 0]);

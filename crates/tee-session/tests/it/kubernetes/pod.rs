@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
+use tee_session_test_support::TestAuthority;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -20,6 +21,9 @@ pub(super) struct Pod<'a> {
     manifests: &'a Manifests,
     /// Directory on this machine with the files of the Kubernetes Secret that the container mounts.
     mounted: TempDir,
+    /// The certificate authority that the image has. The gateway requires one, which this machine
+    /// may lack.
+    authority: TestAuthority,
 }
 
 impl<'a> Pod<'a> {
@@ -29,7 +33,11 @@ impl<'a> Pod<'a> {
         for (name, content) in [("redis-url", redis_url), ("service-clients.json", CLIENTS)] {
             fs::write(mounted.path().join(name), content).unwrap();
         }
-        Self { manifests, mounted }
+        Self {
+            manifests,
+            mounted,
+            authority: TestAuthority::new(),
+        }
     }
 
     /// Returns the environment variables that the manifests set for the container, with their
@@ -59,6 +67,7 @@ impl<'a> Pod<'a> {
     pub(super) fn command(&self) -> Command {
         let mut command = binary();
         command.env_remove("TSA_ALLOW_ANONYMOUS_CLIENTS");
+        command.env("SSL_CERT_FILE", self.authority.ca_file());
         for (name, value) in self.environment() {
             let value = if value.starts_with('/') {
                 self.file(&value)

@@ -13,7 +13,7 @@ use super::{
     super::secret_file::SecretFile, EXPORT, Fault, Service, file_cookie::FileCookie,
     format::Format, token,
 };
-use crate::command_line::output::{plural, print_json, printable, stderr};
+use crate::command_line::output::{plural, print_json, print_note, printable};
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
     let format = Format::to_export(flags, file);
@@ -86,10 +86,10 @@ fn report(
         return print_json(&json!({"exported": count, "left_out": left_out.collect::<Vec<_>>()}));
     }
     for (name, reason) in left_out {
-        writeln!(stderr(), "left out: {}: {reason}", printable(name))?;
+        print_note(format_args!("left out: {}: {reason}", printable(name)));
     }
     if !is_json {
-        writeln!(stderr(), "{} exported", plural(count, "cookie"))?;
+        print_note(format_args!("{} exported", plural(count, "cookie")));
     }
     Ok(())
 }

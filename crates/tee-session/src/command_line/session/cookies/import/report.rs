@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::json;
 
 use super::{Fault, Parsed};
-use crate::command_line::output::{plural, print_json, printable, stderr, stdout};
+use crate::command_line::output::{plural, print_json, print_note, printable, stdout};
 
 /// A cookie of the file that belongs to the host of the session, but could not be added to the
 /// session.
@@ -57,7 +57,7 @@ impl Report {
         for cookie in &self.left_out {
             let place = format!("{} {}", self.unit, cookie.position);
             let name = printable(&cookie.name);
-            writeln!(stderr(), "left out: {place}, {name}: {}", cookie.reason)?;
+            print_note(format_args!("left out: {place}, {name}: {}", cookie.reason));
         }
         let expired = plural(self.expired, "expired cookie");
         let others = format!("{} of other hosts", plural(self.of_other_hosts, "cookie"));
@@ -68,7 +68,7 @@ impl Report {
             (self.local_storages, local),
         ];
         for (_, what) in skipped.into_iter().filter(|(count, _)| *count > 0) {
-            writeln!(stderr(), "not imported: {what}")?;
+            print_note(format_args!("not imported: {what}"));
         }
         writeln!(stdout(), "{} imported", plural(self.imported, "cookie"))
     }
