@@ -85,6 +85,9 @@ async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk>
             &stage.connections.to_string(),
         ])
         .args(["--duration", &format!("{}s", stage.seconds)])
+        // By default, wrk counts a response after two seconds as an error. The servers in Python are
+        // so slow at 256 connections.
+        .args(["--timeout", "20s"])
         .args(["--script", &format!("bench/harness/wrk/{name}.lua")])
         .arg(format!("http://127.0.0.1:{port}"))
         .arg("--")

@@ -123,7 +123,7 @@ mod tests {
         "client 2: scopes is missing"
     )]
     #[case::repeated_id(
-        "[{\"id\": \"s3cret\", \"id\": \"a\"}]",
+        "[{\"id\": \"s3cret\", \"id\": \"a\", \"secret_sha256\": \"s3cret\", \"scopes\": []}]",
         "id is repeated (line 1, column "
     )]
     #[case::unknown_member("[{\"s3cret\": 1}]", "client 1: a member has an unknown name")]
