@@ -43,8 +43,9 @@ def main():
         # Over TLS, Django requires a Referer of its own origin. The gateway translates this one.
         headers={"Authorization": f"Bearer {old}", "Referer": f"{gateway}/login"},
         follow_redirects=True,
-        # Longer than upstream_response_timeout_ms, plus 5 s for a place and a connection.
-        timeout=40,
+        # Longer than upstream_response_timeout_ms (30 s), plus 10 s for a place, a connection and the store. With
+        # upstream_login_markers, set 60.
+        timeout=45,
     )
     form = succeeded(client.get("/login"))
     field = re.search('name="([^"]+)" value="([^"]+)"', form.text) or failed(form)

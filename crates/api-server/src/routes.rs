@@ -1,4 +1,4 @@
-//! The table of all routes of the API, and their configuration in the framework.
+//! The table of all routes of the API, and their registration in the web framework Actix Web.
 
 mod admin;
 pub(crate) mod authorize;

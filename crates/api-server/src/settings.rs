@@ -110,9 +110,12 @@ pub struct ApiSettings {
     ///
     /// OpenTelemetry's global propagator reads the parent span from the headers of a request.
     pub trace_sampling: Option<TraceSampling>,
-    /// Service clients that may create, introspect, revoke, list and end sessions. If there are no
-    /// service clients, anyone who can reach the API may do so. In that case, `address` must be a
-    /// loopback address, and with a Redis store `allow_anonymous_clients` must also be set.
+    /// Service clients. Each of them may create, introspect, revoke, or list and end sessions, as
+    /// its scopes allow.
+    ///
+    /// If there are no service clients, every client that can reach the API may do all of this
+    /// without a credential. `address` must then be a loopback address. If sessions are stored in
+    /// Redis, `allow_anonymous_clients` must also be `true`.
     pub service_clients: ServiceClients,
     /// If `true`, the API also starts without service clients if sessions are stored in Redis.
     /// `address` must still be a loopback address, and requests with a sign of a proxy are still

@@ -24,7 +24,7 @@ pub struct InvalidTokenLimit {
     /// Maximum number of invalid tokens that a client may send at once, if it has sent no invalid
     /// tokens before.
     pub burst: NonZeroU32,
-    /// Time after which a client may send one more invalid token.
+    /// Time in which the allowance of a client grows by one invalid token, up to `burst` tokens.
     pub interval: Duration,
 }
 

@@ -9,8 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::wire;
 
-/// Attributes of the cookies in the member `cookies` of a response, and the cookies outside this
-/// member.
+/// The members `cookie_attributes` and `other_cookies` of a response. The first has the attributes
+/// of the cookies in the member `cookies`. The second has further cookies: each has the same name
+/// as a cookie in `cookies`, but another domain or path.
 #[derive(Deserialize)]
 pub(crate) struct CookieDetails {
     cookie_attributes: BTreeMap<String, Attributes>,
@@ -37,7 +38,8 @@ struct Other {
 }
 
 impl CookieDetails {
-    /// Adds the attributes of cookies, and the cookies outside the member `cookies`, to `cookies`.
+    /// Returns `cookies` with the attributes and the further cookies of this value. `cookies` are
+    /// the cookies of the member `cookies` in the same response.
     pub(crate) fn add_to(mut self, cookies: Cookies) -> Cookies {
         let names = cookies.iter().map(|(name, _)| name);
         let attributes = names.map(|name| {

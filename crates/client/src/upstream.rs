@@ -15,9 +15,10 @@ const PREFIX: &str = "/v1/upstream";
 /// Value that the service adds to `Via` of each answer of a site.
 const SERVICE: &str = "1.1 tee-session";
 
-/// Default timeout of a request to the site of a session. This timeout is longer than the default
-/// time for which the service waits for the site.
-const TIMEOUT: Duration = Duration::from_secs(45);
+/// Default timeout of a request to the site of a session. With its default settings, the service
+/// answers within this time: up to 30 s for the head of the answer, 15 s for the search for login
+/// markers, and 10 s for a place, the connection and the store.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Shows whether a failed request may have reached the site of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,8 +117,9 @@ impl UpstreamRequest<'_> {
         self
     }
 
-    /// Sets the timeout for the whole answer, including its body. The default is 45 s. The timeout
-    /// should be longer than the setting `upstream_response_timeout_ms` of the service.
+    /// Sets the timeout for the whole answer, including its body. The default is 60 s. The timeout
+    /// should be at least 10 s longer than the setting `upstream_response_timeout_ms` of the
+    /// service, and 25 s longer if the service has `upstream_login_markers`.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

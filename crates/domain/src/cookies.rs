@@ -266,4 +266,7 @@ mod tests;
 mod merge_tests;
 
 #[cfg(test)]
+mod merge_limit_tests;
+
+#[cfg(test)]
 mod model_tests;

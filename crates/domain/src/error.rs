@@ -20,10 +20,10 @@ pub enum RepositoryError {
         #[source]
         source: Source,
     },
-    /// The adapter may not use a command that this operation needs: the adapter lacks the
-    /// permission for the command, or the store does not know the command. If the operation
-    /// consists of several steps, the steps before the refused command may have been carried out. A
-    /// retry does not help: an operator has to change the store's configuration.
+    /// The store refuses a command that this operation needs: the adapter lacks the permission for
+    /// the command, or the store does not know the command. If the operation consists of several
+    /// steps, the steps before the refused command may have been carried out. A retry does not
+    /// help: an operator has to change the store's configuration.
     #[error("the session store refuses an operation that the service needs")]
     Misconfigured {
         /// Cause that the adapter reports, without keys and values of records.

@@ -1,5 +1,6 @@
-//! A site for tests of the upstream gateway. The site counts the requests of each booking, and
-//! misbehaves as the fault scenario requires.
+//! A simulated site, on which the clients of a test book through the upstream gateway. Each booking
+//! has a unique number and should cause one request. The site counts the requests with each number,
+//! and misbehaves as the fault scenario requires.
 
 use std::{
     collections::HashMap,
@@ -47,15 +48,15 @@ pub(crate) enum Behaviour {
     Cuts,
 }
 
-/// Requests for one booking, as the site received them.
+/// Requests that the site has received for one booking.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Booking {
-    /// Number of requests with the number of this booking. A request counts as soon as its head is
-    /// received.
+    /// Number of received requests. A request counts as soon as its head is received.
     pub(crate) requests: usize,
-    /// Value of the `Cookie` header field in the last request for this booking.
+    /// Value of the header field `Cookie` in the last request for this booking. Empty if the
+    /// request had no such field.
     pub(crate) cookie: String,
-    /// `true` if the site closes the connection within its answer.
+    /// `true` if the site closes the connection before the end of its answer.
     pub(crate) is_cut_off: bool,
 }
 

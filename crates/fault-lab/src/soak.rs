@@ -1,6 +1,7 @@
 //! Soak test: clients send requests to two service instances, while a random fault is injected
 //! every few seconds.
 
+mod memory;
 mod soak_fault;
 
 use std::{
@@ -17,7 +18,10 @@ use tee_session_test_support::{Fault, FaultProxy, RedisProcess, ServiceProcess};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use self::soak_fault::{SOAK_FAULTS, SoakFault};
+use self::{
+    memory::Memory,
+    soak_fault::{SOAK_FAULTS, SoakFault},
+};
 use crate::{
     load::{Load, SITE_CLIENTS, SiteCalls},
     progress::say,
@@ -44,10 +48,6 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(30);
 /// Time under load after which the memory of an instance is measured for the first time. By then,
 /// the code that serves requests is loaded. In a debug build, this code is most of the memory.
 const WARM_UP: Duration = Duration::from_secs(2);
-
-/// Maximum growth of the resident memory of an instance during the soak test, in kilobytes. Some
-/// growth is normal, because buffers grow to their final size.
-const MAX_GROWTH: u64 = 16 * 1_024;
 
 /// Redis options of the soak test. Redis persists each write before it acknowledges the write, so a
 /// killed server loses no acknowledged write. Eviction is disabled.
@@ -93,7 +93,7 @@ pub(crate) async fn run(lab: &Lab, time: Duration) -> anyhow::Result<(String, bo
     let began = Instant::now();
     let mut soak = Soak::start(lab).await?;
     sleep(WARM_UP).await;
-    let resident_at_start = soak.lasting.resident();
+    let mut memory = Memory::new(soak.lasting.resident());
     let mut next_progress = Instant::now() + PROGRESS_INTERVAL;
     while began.elapsed() < time {
         sleep(Duration::from_millis(fastrand::u64(1_000..3_000))).await;
@@ -101,6 +101,7 @@ pub(crate) async fn run(lab: &Lab, time: Duration) -> anyhow::Result<(String, bo
         let before = soak.total.violations.len();
         soak.inject(fault).await?;
         soak.collect_tally();
+        memory.note(began.elapsed(), soak.lasting.resident());
         if soak.total.violations.len() > before {
             say(&format!(
                 "violations during {fault:?}: {}",
@@ -112,7 +113,7 @@ pub(crate) async fn run(lab: &Lab, time: Duration) -> anyhow::Result<(String, bo
             next_progress = Instant::now() + PROGRESS_INTERVAL;
         }
     }
-    soak.finish(began, resident_at_start).await
+    soak.finish(began, &memory).await
 }
 
 impl<'a> Soak<'a> {
@@ -293,8 +294,8 @@ impl<'a> Soak<'a> {
 
     /// Ends the soak test: stops the clients, reads every session and stops the instances. Returns
     /// the result table, and `true` if no expectation was violated. `began` is the start of the
-    /// test. `resident` is the memory that the instance `lasting` had at the start, in kilobytes.
-    async fn finish(mut self, began: Instant, resident: u64) -> anyhow::Result<(String, bool)> {
+    /// test. `memory` is the memory of the instance `lasting`.
+    async fn finish(mut self, began: Instant, memory: &Memory) -> anyhow::Result<(String, bool)> {
         self.load.stop().await;
         self.collect_tally();
         let resident_at_end = self.lasting.resident();
@@ -310,7 +311,7 @@ impl<'a> Soak<'a> {
         for (what, count) in checked.violations {
             *self.total.violations.entry(what).or_default() += count;
         }
-        if resident_at_end > resident + MAX_GROWTH {
+        if !memory.is_within_limits(resident_at_end) {
             self.total
                 .add_violation("the memory of an instance grew too much");
         }
@@ -322,7 +323,7 @@ impl<'a> Soak<'a> {
             }
         }
         self.check_log_for_secrets()?;
-        let table = self.table(began.elapsed(), sessions, resident, resident_at_end);
+        let table = self.table(began.elapsed(), sessions, &memory.text(resident_at_end));
         Ok((table, self.total.violations.is_empty()))
     }
 
@@ -338,13 +339,7 @@ impl<'a> Soak<'a> {
         Ok(())
     }
 
-    fn table(
-        &self,
-        time: Duration,
-        sessions: usize,
-        resident: u64,
-        resident_at_end: u64,
-    ) -> String {
+    fn table(&self, time: Duration, sessions: usize, memory: &str) -> String {
         let mut text = String::from("| | |\n|---|---|\n");
         let mut line = |what: &str, value: String| {
             let _ = writeln!(text, "| {what} | {value} |");
@@ -372,12 +367,8 @@ impl<'a> Soak<'a> {
             self.recoveries.len().to_string(),
         );
         line(
-            "resident memory of the instance that was not restarted, after 2 s",
-            format!("{resident} kB"),
-        );
-        line(
-            "resident memory of this instance at the end",
-            format!("{resident_at_end} kB"),
+            "resident memory of the instance that was not restarted",
+            memory.to_owned(),
         );
         line("violations", self.total.violations_text());
         text.push_str(

@@ -42,6 +42,12 @@ fn check(url: &str, text: &str) {
         assert!(!value.is_some_and(starts_a_line));
     }
     assert!(count <= Cookies::MAX_COUNT && total <= Cookies::MAX_TOTAL_LEN);
+    let others = cookies.others().iter().map(|other| &other.attributes);
+    let attributes = cookies.with_attributes().filter_map(|(_, _, own)| own);
+    let lengths = attributes
+        .chain(others)
+        .map(|own| own.domain.len() + own.path.len());
+    assert!(lengths.sum::<usize>() <= Cookies::MAX_ATTRIBUTES_LEN);
     if let Ok(Some(header)) = cookies.header_for(&url, &base_url, now) {
         assert!(!starts_a_line(&header));
     }

@@ -45,66 +45,66 @@ fn replay(name: &str) {
 }
 
 #[test]
-fn stored_fuzz_inputs_for_authorization_header_cause_no_panic() {
+fn fuzz_target_for_authorization_header_does_not_panic_on_its_stored_inputs() {
     replay("authorization");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_binary_form_of_sessions_cause_no_panic() {
+fn fuzz_target_for_binary_form_of_sessions_does_not_panic_on_its_stored_inputs() {
     replay("session_bytes");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_base_url_cause_no_panic() {
+fn fuzz_target_for_base_url_does_not_panic_on_its_stored_inputs() {
     replay("base_url");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_create_session_body_cause_no_panic() {
+fn fuzz_target_for_create_session_body_does_not_panic_on_its_stored_inputs() {
     replay("create_body");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_unencrypted_session_record_cause_no_panic() {
+fn fuzz_target_for_unencrypted_session_record_does_not_panic_on_its_stored_inputs() {
     replay("plain_record");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_encrypted_session_record_cause_no_panic() {
+fn fuzz_target_for_encrypted_session_record_does_not_panic_on_its_stored_inputs() {
     replay("sealed_record");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_if_match_header_cause_no_panic() {
+fn fuzz_target_for_if_match_header_does_not_panic_on_its_stored_inputs() {
     replay("if_match");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_patch_session_body_cause_no_panic() {
+fn fuzz_target_for_patch_session_body_does_not_panic_on_its_stored_inputs() {
     replay("patch_body");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_introspect_and_revoke_form_body_cause_no_panic() {
+fn fuzz_target_for_introspect_and_revoke_form_body_does_not_panic_on_its_stored_inputs() {
     replay("token_form");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_cookie_date_cause_no_panic() {
+fn fuzz_target_for_cookie_date_does_not_panic_on_its_stored_inputs() {
     replay("cookie_date");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_merge_cookies_cause_no_panic() {
+fn fuzz_target_for_merge_cookies_does_not_panic_on_its_stored_inputs() {
     replay("merge_cookies");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_set_cookie_cause_no_panic() {
+fn fuzz_target_for_set_cookie_does_not_panic_on_its_stored_inputs() {
     replay("set_cookie");
 }
 
 #[test]
-fn stored_fuzz_inputs_for_location_cause_no_panic() {
+fn fuzz_target_for_location_does_not_panic_on_its_stored_inputs() {
     replay("location");
 }

@@ -23,17 +23,19 @@ pub enum Fault {
     Delay(Duration),
     /// Stops forwarding in both directions. The connection stays open, and the buffers fill up.
     Stall,
-    /// Drops all bytes from the client. The client gets no error.
+    /// Drops all bytes that the client sends. The client gets no error.
     ///
-    /// Once bytes of a connection were dropped, the proxy drops all further bytes from that client,
-    /// even after the fault ends, because TCP never delivers bytes that follow lost bytes.
+    /// If bytes of a connection were dropped, the proxy also drops all later bytes that the client
+    /// sends on this connection, even after the fault has ended. The reason is that TCP never
+    /// delivers bytes that follow lost bytes.
     SwallowRequests,
-    /// Drops all bytes from the server. The server gets no error.
+    /// Drops all bytes that the server sends. The server gets no error.
     ///
-    /// Once bytes of a connection were dropped, the proxy drops all further bytes from that server,
-    /// even after the fault ends, because TCP never delivers bytes that follow lost bytes.
+    /// If bytes of a connection were dropped, the proxy also drops all later bytes that the server
+    /// sends on this connection, even after the fault has ended. The reason is that TCP never
+    /// delivers bytes that follow lost bytes.
     SwallowAnswers,
-    /// Drops the replies that arrive while this fault is set. After the fault ends, the proxy
+    /// Drops the replies that arrive while this fault is set. After the fault has ended, the proxy
     /// forwards replies again on the same connection.
     ///
     /// The later replies then no longer match the commands of the client. A correct network never

@@ -29,7 +29,8 @@ pub struct RedisCluster {
 
 impl RedisCluster {
     /// Starts a cluster without persistence, with `primaries` primaries and `replicas` replicas of
-    /// each primary. Waits until the cluster is complete.
+    /// each primary. Waits until all hash slots are served and each replica is connected to its
+    /// primary.
     ///
     /// If some hash slots become unavailable, the cluster still serves all remaining hash slots.
     pub async fn start(primaries: usize, replicas: usize) -> Self {
@@ -37,8 +38,8 @@ impl RedisCluster {
     }
 
     /// Starts a cluster with `primaries` primaries and `replicas` replicas of each primary. Each
-    /// server is started with the command-line options in `options`. Waits until the cluster is
-    /// complete.
+    /// server is started with the command-line options in `options`. Waits until all hash slots are
+    /// served and each replica is connected to its primary.
     pub async fn start_with(primaries: usize, replicas: usize, options: &[&str]) -> Self {
         let options = &with_cluster_options(options);
         let nodes = (0..primaries * (1 + replicas))

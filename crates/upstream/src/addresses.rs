@@ -50,7 +50,7 @@ impl FromStr for AllowedNetworks {
 #[error("the networks must be written as 10.20.30.0/29, fd00:20:30::/64 or single addresses")]
 pub struct InvalidNetwork;
 
-/// Error: the gateway may not connect to the site.
+/// Error: the gateway is not allowed to connect to the site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ForbiddenAddress {

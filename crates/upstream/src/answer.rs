@@ -1,4 +1,4 @@
-//! Answer: the HTTP response of a site to a request of the gateway.
+//! The answer of a site: the HTTP response of the site to a request of the gateway.
 
 use std::{fmt, time::Duration};
 
@@ -6,7 +6,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{body::SiteBody, login::LoginSignal};
 
-/// HTTP response of a site, without the header fields that a client must not receive.
+/// Answer (HTTP response) of a site, without the header fields that a client of the gateway must
+/// not receive.
 pub struct SiteAnswer {
     /// HTTP status of the site's answer.
     pub status: StatusCode,
@@ -19,8 +20,8 @@ pub struct SiteAnswer {
     pub announced_length: Option<u64>,
     /// Time from sending the request to the arrival of the head of the answer.
     pub time_to_head: Duration,
-    /// Signal that the user of the session is no longer logged in at the site. An answer with a
-    /// signal is not passed on to the client. `None` if there is no signal.
+    /// Signal that the user of the session is no longer logged in at the site. If there is a
+    /// signal, the caller must not pass on the answer to its client. `None` if there is no signal.
     pub login_over: Option<LoginSignal>,
     /// Body of the site's answer, as a stream.
     pub body: SiteBody,

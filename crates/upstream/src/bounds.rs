@@ -17,14 +17,14 @@ use crate::site::Site;
 /// Settings of the limits on concurrent exchanges in one process.
 #[derive(Debug, Clone)]
 pub struct BoundsSettings {
-    /// Maximum number of exchanges in total, including those that wait for a permit. Of the
-    /// exchanges with one site, at most a quarter of this number may run, and another quarter may
-    /// wait.
+    /// Maximum number of exchanges in total, including those that wait for a permit. With one site,
+    /// at most a quarter of this number of exchanges may run. Another quarter may wait.
     pub max_in_flight: usize,
     /// Maximum number of running exchanges of one session. Further exchanges wait in order of
     /// arrival.
     pub session_concurrency: usize,
-    /// Maximum number of waiting exchanges of one session.
+    /// Maximum number of exchanges of one session that wait for a permit. Further exchanges fail at
+    /// once with [`Busy::Session`].
     pub session_waiting: usize,
     /// Maximum time that an exchange waits for a permit.
     pub wait: Duration,
@@ -138,15 +138,15 @@ impl Bounds {
             .map_err(|_| Busy::All)
     }
 
-    /// Returns a [`Watch`]. If an exchange of the session `session` ends after this call, the watch
-    /// detects the end.
+    /// Returns a [`Watch`], which detects that an exchange of the session `session` has ended after
+    /// this call.
     #[must_use]
     pub fn watch(&self, session: &str) -> Watch {
         Watch(self.sessions.watch(session.into()))
     }
 
-    /// Waits until the limits allow an exchange of the session `session` with `site`, and returns
-    /// the permit. Exchanges of one session get their permits in order of arrival.
+    /// Waits until the limits allow one more exchange of the session `session` with `site`, and
+    /// returns the permit. Exchanges of one session get their permits in order of arrival.
     ///
     /// # Errors
     /// Fails if there is no permit in time, or if too many exchanges already wait.

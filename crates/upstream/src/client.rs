@@ -74,7 +74,7 @@ impl Client {
         }
     }
 
-    /// Makes the client report the start and the end of each connection to `observer`.
+    /// Makes the client report each attempt to connect, and each closed connection, to `observer`.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);

@@ -37,7 +37,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Reason why the gateway may not call a site.
+/// Reason why the gateway is not allowed to call a site.
 pub type NotAllowed = ForbiddenAddress;
 
 /// Error of an exchange. [`outcome`](Self::outcome) shows whether the site may have carried out the
@@ -45,7 +45,7 @@ pub type NotAllowed = ForbiddenAddress;
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum UpstreamError {
-    /// The gateway may not call the site.
+    /// The gateway is not allowed to call the site.
     #[error(transparent)]
     NotAllowed(#[from] NotAllowed),
     /// A limit on concurrent exchanges was reached, and no permit was available in time.

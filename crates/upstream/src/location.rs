@@ -62,7 +62,11 @@ mod tests {
     use super::*;
 
     fn mapped(value: &str) -> Mapped {
-        let site = Site::of_url("https://golf.example").unwrap();
+        mapped_of("https://golf.example", value)
+    }
+
+    fn mapped_of(site: &str, value: &str) -> Mapped {
+        let site = Site::of_url(site).unwrap();
         let target = Target::parse("/members/book.php?slot=7").unwrap();
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
         map(&value, &site, &target, "/v1/upstream")
@@ -126,5 +130,16 @@ mod tests {
     ) {
         let expected = HeaderValue::from_str(expected).unwrap();
         assert_eq!(mapped(value), Mapped::Elsewhere(expected));
+    }
+
+    #[rstest]
+    #[case::https("https://golf.example/a")]
+    #[case::http_on_the_port_of_https("http://golf.example:443/a")]
+    fn redirect_to_another_origin_of_an_http_site_is_not_mapped_to_a_path_of_the_gateway(
+        #[case] value: &str,
+    ) {
+        let expected = HeaderValue::from_str(value).unwrap();
+        let mapped = mapped_of("http://golf.example", value);
+        assert_eq!(mapped, Mapped::Elsewhere(expected));
     }
 }

@@ -1,4 +1,5 @@
-//! Signals in the answers of a site that show that the user of a session is no longer logged in.
+//! Signals that the user of a session is no longer logged in at the site. The signals are parts of
+//! the site's answers.
 
 use http::{
     HeaderMap, Method, StatusCode,
@@ -8,18 +9,21 @@ use memchr::memmem;
 
 use crate::{coding::Coding, location, site::Site, target::Target};
 
-/// Signals that show that the user is no longer logged in at the site. An answer with a signal is
-/// not passed on to the client. Without configured signals, every answer is passed on. An answer to
-/// a request for a login page is always passed on, so that the client can log in again.
+/// The configured signals. If the answer of a site contains a signal, the user of the session is no
+/// longer logged in at the site. The gateway then returns an error to its client instead of the
+/// answer.
+///
+/// The answer to a request for a login page never counts as a signal, so that the client can log in
+/// again. Without configured signals, every answer is passed on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginSignals {
     /// Paths of the login pages. A redirect to one of these paths, on any host, is a signal.
     pub paths: Vec<String>,
-    /// HTTP statuses that are signals. They should be statuses that the site sends only if the user
-    /// is not logged in.
+    /// HTTP statuses that are signals. The site should send these statuses only if the user is not
+    /// logged in.
     pub statuses: Vec<StatusCode>,
-    /// Texts that only the login page contains. A page with one of these texts in its first 64 KiB
-    /// is a signal. Only HTML and XML pages with status 200 are searched.
+    /// Texts that only the login page contains (markers). A page with one of these texts in its
+    /// first 64 KiB is a signal. Only HTML and XML pages with status 200 are searched.
     pub markers: Vec<String>,
 }
 
@@ -51,14 +55,16 @@ impl LoginSignal {
 }
 
 impl LoginSignals {
-    /// Returns `true` if markers (texts of a login page) are configured and the answer to a
-    /// `method` request for `target` may contain a marker.
+    /// Returns `true` if the answer to a `method` request for `target` must be searched for
+    /// markers. This is the case if markers are configured, the answer can have a body, and
+    /// `target` is not a login page.
     pub(crate) fn may_search(&self, method: &Method, target: &Target) -> bool {
         !self.markers.is_empty() && *method != Method::HEAD && !self.has_path(target.path())
     }
 
-    /// Returns the signal in the status or in `Location` of an answer to a request for `target`.
-    /// Returns `None` if there is no signal, or if `target` is a login page.
+    /// Returns the signal in the head of an answer: in its `status`, or in the field `Location` of
+    /// `fields`. `target` is the target of the request. Returns `None` if there is no signal, or if
+    /// `target` is a login page.
     pub(crate) fn in_head(
         &self,
         site: &Site,
@@ -78,8 +84,8 @@ impl LoginSignals {
         leads_to_login.then_some(LoginSignal::LoginPath)
     }
 
-    /// Decodes the first bytes of a body, and returns `true` if they contain a marker (a text of a
-    /// login page).
+    /// Decodes `received`, the first bytes of an answer's body. Returns `true` if the text contains
+    /// a marker.
     pub(crate) fn are_in(&self, coding: Coding, received: Vec<u8>) -> bool {
         let text = coding.decode(received);
         let mut markers = self.markers.iter();
@@ -94,9 +100,9 @@ impl LoginSignals {
     }
 }
 
-/// Returns the content coding of an answer that must be searched for markers. Returns `None` if the
-/// answer is not searched: the status is not 200, the body is neither HTML nor XML, or the client
-/// cannot decode the coding.
+/// Returns the content coding of an answer, if its body must be searched for markers. Returns
+/// `None` if the status is not 200, the body is neither HTML nor XML, or this crate cannot decode
+/// the content coding.
 pub(crate) fn searched_coding(status: StatusCode, fields: &HeaderMap) -> Option<Coding> {
     let kind = fields.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -6,12 +6,12 @@ use crate::{error::UpstreamError, site::Site};
 
 /// Receives events of the connections of a [`Client`](crate::Client), for metrics.
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Called after an attempt to connect to `site`. `time` includes name resolution and the TLS
-    /// handshake.
+    /// Called after an attempt to connect to `site`. If the connection is established, `result` is
+    /// `Ok`. `time` includes name resolution and the TLS handshake.
     fn connected(&self, site: &Site, time: Duration, result: Result<(), &UpstreamError>);
 
-    /// Called when a connection to `site` ends. Only connections that
-    /// [`connected`](Self::connected) has reported before are reported here.
+    /// Called when a connection to `site` is closed, if [`connected`](Self::connected) has reported
+    /// the connection as established.
     fn closed(&self, site: &Site);
 }
 

@@ -1,4 +1,5 @@
-//! Header fields of a site's answer for the client of the gateway.
+//! Header fields that the client of the gateway receives, from the header fields of a site's
+//! answer.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -16,7 +17,7 @@ use crate::{
     target::Target,
 };
 
-/// Name of the header field that contains a redirect to another site.
+/// Name of the header field in which the client receives the target of a redirect to another site.
 const UPSTREAM_LOCATION: HeaderName = HeaderName::from_static("x-upstream-location");
 
 /// Header fields that are not passed on to the client. A browser would apply most of these fields
@@ -62,7 +63,8 @@ const REMOVED: [&str; 33] = [
 
 const REMOVED_PREFIXES: [&str; 4] = ["access-control-", "x-accel-", "x-session-", "x-upstream-"];
 
-/// Properties of a request that determine the conversion of its answer.
+/// Site and target of a request. The header fields of the answer are changed for the client
+/// accordingly, such as a redirect in `Location`.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     site: &'a Site,
@@ -84,7 +86,8 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Returns the header fields of the answer for the client.
+/// Returns the header fields that the client receives. `answer` are the header fields of the site's
+/// answer to the request `exchange`.
 pub(crate) fn clean(
     exchange: &Exchange<'_>,
     answer: HeaderMap,

@@ -13,8 +13,13 @@ pub(crate) fn count(problems: &[CookieProblem]) {
 /// Counts `Set-Cookie` lines that were ignored.
 pub(crate) fn count_lines(lines: &[IgnoredLine]) {
     for line in lines {
-        counter_of(line.reason.as_str()).increment(1);
+        count_line(line.reason);
     }
+}
+
+/// Counts a `Set-Cookie` line that was ignored for `reason`.
+pub(crate) fn count_line(reason: IgnoreReason) {
+    counter_of(reason.as_str()).increment(1);
 }
 
 /// Registers the counters of all reasons with the value 0.

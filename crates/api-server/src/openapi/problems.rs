@@ -85,8 +85,8 @@ impl<E: Into<ApiError>> From<E> for Problem {
     }
 }
 
-/// A set of errors that an operation may return because of one of its properties, such as a JSON
-/// request body.
+/// A set of errors with a common cause, such as the JSON request body of an operation. The API
+/// description of an operation names all sets of errors that the operation can return.
 pub(crate) trait ProblemSet {
     fn problems() -> Vec<Problem>;
 }
@@ -199,7 +199,7 @@ problem_sets! {
     Upstream = vec![
         ApiError::from(InvalidTarget::DotSegment).not_sent().into(),
         ApiError::from(NotCallable::Host).not_sent().into(),
-        ApiError::UpstreamSessionExpired.into(),
+        ApiError::UpstreamSessionExpired.unsaved().into(),
         ApiError::NotFound.into(),
         Problem::named("late_body", ApiError::RequestTimeout.not_sent()),
         Problem::named(
@@ -216,7 +216,9 @@ problem_sets! {
         ),
         ApiError::WebSocket.not_sent().into(),
         ApiError::Upstream(ConnectError::NoAddress.into()).into(),
-        ApiError::Upstream(FailedReason::ProtocolChange.into()).into(),
+        ApiError::Upstream(FailedReason::ProtocolChange.into())
+            .unsaved()
+            .into(),
         ApiError::Upstream(Busy::Session.into()).into(),
         Problem::named(
             "connect_timeout",
@@ -418,6 +420,10 @@ fn fields(headers: &[HeaderMap]) -> Vec<(String, RefOr<Header>)> {
             "allow" => ("Allow", "The methods that this path supports."),
             "retry-after" => ("Retry-After", "Seconds to wait before the next attempt."),
             "www-authenticate" => ("WWW-Authenticate", "The required credentials."),
+            "x-upstream-cookies" => (
+                "X-Upstream-Cookies",
+                "The cookies of the site's answer were not kept.",
+            ),
             _ => return None,
         };
         let is_required = values.len() == headers.len();

@@ -54,7 +54,8 @@ pub(crate) const FORM: BodyType = BodyType {
     rejection: "The request body must be application/x-www-form-urlencoded in UTF-8",
 };
 
-/// Reads a JSON request body. `caller` is the credential of the request, checked before this call.
+/// Reads a JSON request body. `caller` is the credential of the request. It must already be
+/// checked.
 pub(crate) async fn read_json(
     request: &HttpRequest,
     payload: Payload,
@@ -65,7 +66,7 @@ pub(crate) async fn read_json(
 }
 
 /// Reads a request body that contains a JSON Merge Patch (RFC 7396). `caller` is the credential of
-/// the request, checked before this call.
+/// the request. It must already be checked.
 pub(crate) async fn read_merge_patch(
     request: &HttpRequest,
     payload: Payload,
@@ -79,8 +80,8 @@ pub(crate) async fn read_merge_patch(
     })
 }
 
-/// Reads a URL-encoded form from the request body. `caller` is the credential of the request,
-/// checked before this call.
+/// Reads a URL-encoded form from the request body. `caller` is the credential of the request. It
+/// must already be checked.
 pub(crate) async fn read_form(
     request: &HttpRequest,
     payload: Payload,
@@ -111,7 +112,7 @@ async fn read(
 }
 
 /// Reads a request body that will be passed on to a site. The body may have any media type, and at
-/// most `limit` bytes. `caller` is the credential of the request, checked before this call.
+/// most `limit` bytes. `caller` is the credential of the request. It must already be checked.
 pub(crate) async fn read_any(
     request: &HttpRequest,
     payload: Payload,

@@ -54,7 +54,7 @@ impl<T> Requester<T> {
     }
 
     /// Returns `true` if the client still waits for the response and enough time is left for the
-    /// remaining steps of a rotation. `is_partitioned` is the property of the store.
+    /// remaining steps of a rotation. `is_partitioned` is `true` if the store is partitioned.
     pub(crate) fn has_time_to_rotate(&self, is_partitioned: bool) -> bool {
         self.has_time_for(if is_partitioned {
             STEPS_FROM_PARTITIONED_MOVE

@@ -146,14 +146,14 @@ pub(super) async fn revoke_all<R: SessionRepository>(
     Ok(wire::ok(&RevokedSessions { revoked }))
 }
 
-/// Answers `GET /v1/sessions/{session_id}`: returns the end of the session, or 404 if no session
-/// with this id is found. Does not touch the session (does not renew its TTL).
+/// Answers `GET /v1/sessions/{session_id}`: returns the time at which the session expires, or 404
+/// if no session with this id is found. Does not renew the TTL of the session.
 #[utoipa::path(
     get,
     path = SESSION_BY_ID,
     tag = "Sessions",
     operation_id = "getSessionById",
-    summary = "Get the end of a session",
+    summary = "Get the expiry time of a session",
     description = "Finds the same sessions as `DELETE`: if records are stored in plain format, only \
                    sessions that have a subject. The request does not restart the idle timeout. If \
                    `subject` is given, the session must belong to the subject, and the response \

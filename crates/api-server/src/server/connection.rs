@@ -33,8 +33,8 @@ struct State {
     phase: Cell<Phase>,
     /// Part of the current request's body that has not been delivered.
     body: Cell<Body>,
-    /// Set if the current request is safe (RFC 9110, section 9.2.1), which means that it changes
-    /// nothing.
+    /// Set if the current request has a safe method, such as `GET` (RFC 9110, section 9.2.1). A
+    /// request with a safe method changes nothing.
     is_safe_request: Cell<bool>,
     /// Set if the connection must close after the response to the current request.
     is_last_request: Cell<bool>,
@@ -253,8 +253,8 @@ impl Connection {
         is_overdue
     }
 
-    /// Returns `true` if the request that is being handled changes nothing (RFC 9110, section
-    /// 9.2.1).
+    /// Returns `true` if a request is being handled and has a safe method, such as `GET` (RFC 9110,
+    /// section 9.2.1). A request with a safe method changes nothing.
     pub(crate) fn is_serving_safe_request(&self) -> bool {
         matches!(self.0.phase.get(), Phase::Serving) && self.0.is_safe_request.get()
     }

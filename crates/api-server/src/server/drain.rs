@@ -88,14 +88,14 @@ impl Lifecycle {
     }
 
     /// Counts an exchange with a site until the returned guard is dropped. An exchange ends when
-    /// the body of the answer was passed on and the cookies were stored. This may be later than the
-    /// end of its request.
+    /// the body of the site's answer was passed on and the cookies of the answer were stored. The
+    /// client's request can end earlier.
     pub(crate) fn exchange(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.exchanges)
     }
 
-    /// Counts an operation that runs in a separate task, until the returned guard is dropped. The
-    /// operation may run longer than its request.
+    /// Counts an operation as running until the returned guard is dropped. The operation runs in a
+    /// separate task, so it can continue after its request has ended.
     pub(crate) fn operation(self: &Arc<Self>) -> CountGuard {
         CountGuard::new(self, |lifecycle| &lifecycle.operations)
     }

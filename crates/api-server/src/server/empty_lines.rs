@@ -9,7 +9,7 @@ pub(super) struct EmptyLines {
     line: Line,
 }
 
-/// Part of the current line that was searched for an empty line.
+/// State of the search within the current line.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Line {
     /// The stream has just begun, or the current line is not empty.
@@ -22,9 +22,11 @@ enum Line {
 }
 
 impl EmptyLines {
-    /// Returns the number of bytes up to and including the first empty line in `piece`. The next
-    /// search continues after these bytes. Returns `None` if there is no empty line. The next
-    /// search then continues after the piece.
+    /// Searches `piece` for the first empty line, and returns the number of bytes up to its end.
+    /// Returns `None` if `piece` contains no empty line.
+    ///
+    /// The next call must be given the bytes that follow in the stream: after an empty line, the
+    /// rest of `piece`; after `None`, the next piece.
     pub(super) fn next(&mut self, piece: &[u8]) -> Option<usize> {
         let mut line_begin = 0;
         for line_end in memchr_iter(b'\n', piece) {
@@ -45,8 +47,8 @@ impl EmptyLines {
         None
     }
 
-    /// Returns `true` if the current line is empty. `end` is the part of the line that has not been
-    /// searched.
+    /// Returns `true` if the current line is empty. `end` is the part of the line that arrived with
+    /// the current piece.
     fn is_empty(&self, end: &[u8]) -> bool {
         match self.line {
             Line::NotEmpty => false,

@@ -1,4 +1,4 @@
-//! State of the upstream gateway, and the rules that decide which site a session may call.
+//! State of the upstream gateway, and the rules that decide which sites the gateway may call.
 
 use std::sync::Arc;
 
@@ -47,7 +47,8 @@ impl Gateway {
         &self.client
     }
 
-    /// Returns the site that the session may call.
+    /// Returns the site of the session with the base URL `base_url`. Fails if the settings do not
+    /// allow the gateway to call this site.
     ///
     /// The host of the base URL is compared with `allowed_base_hosts` at every call. The list may
     /// have changed since the session was created, or another program may have stored the session.
@@ -64,8 +65,7 @@ impl Gateway {
         Ok(site)
     }
 
-    /// Returns a watch. If an exchange of the session ends after this call, the watch detects the
-    /// end.
+    /// Returns a watch, which detects that an exchange of the session has ended after this call.
     pub(crate) fn watch(&self, session: SessionId) -> Watch {
         self.bounds.watch(&session.to_string())
     }
@@ -118,7 +118,7 @@ impl SharedBounds {
     }
 }
 
-/// Reason why a session may not call its site.
+/// Reason why the gateway is not allowed to call the site of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotCallable {
     #[error("the host of the base URL is not in allowed_base_hosts")]

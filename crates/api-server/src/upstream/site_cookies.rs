@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tee_session_auth_middleware::InvalidMember;
 use tee_session_domain::{
-    ActiveSession, CookieUrl, ErrorChain, LogLimit, SessionError, SessionId, SessionRepository,
-    SessionToken, SetCookieLines, UpdateError, parse_cookie_date,
+    ActiveSession, CookieUrl, ErrorChain, IgnoreReason, LogLimit, SessionError, SessionId,
+    SessionRepository, SessionToken, SetCookieLines, UpdateError, parse_cookie_date,
 };
 use tee_session_upstream::{Site, Target, http::HeaderValue};
 use time::OffsetDateTime;
@@ -65,7 +65,7 @@ pub(super) fn cookie_field(
 
 /// Returns the update that merges the `Set-Cookie` lines of an answer, or `None` if there are no
 /// such lines. `set_cookie` and `date` are header fields of the answer. `before` is the session
-/// from which the request was built.
+/// from which the request was built. Ignores and counts lines that are not UTF-8.
 pub(super) fn cookies_of(
     set_cookie: &[HeaderValue],
     date: Option<&HeaderValue>,
@@ -76,7 +76,11 @@ pub(super) fn cookies_of(
         return None;
     }
     let lines = set_cookie.iter();
-    let lines = lines.filter_map(|line| String::from_utf8(line.as_bytes().to_vec()).ok());
+    let lines = lines.filter_map(|line| {
+        let line = String::from_utf8(line.as_bytes().to_vec());
+        line.inspect_err(|_| ignored_cookies::count_line(IgnoreReason::Syntax))
+            .ok()
+    });
     let cookies = &before.session.cookies;
     let flat = cookies
         .iter()

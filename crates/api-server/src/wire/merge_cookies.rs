@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use super::{
-    session_members::{begins_with_header, fault, not_an_object},
+    session_members::{fault, not_an_object},
     unique_json::UniqueJson,
 };
 use crate::{openapi::schemas, problem::ApiError};
@@ -105,14 +105,17 @@ fn parse_lines(member: Option<UniqueJson>) -> Result<Vec<String>, InvalidMember>
     // is rejected on purpose: a client that sends no values of header fields learns it at once. One
     // such line among others may be a bug of the site. Browsers store its cookie, and the client
     // cannot change the line.
-    let with_name = lines
-        .iter()
-        .all(|line| begins_with_header(line, "Set-Cookie:"));
-    if with_name && !lines.is_empty() {
+    if !lines.is_empty() && lines.iter().all(|line| has_field_name(line)) {
         let detail = "must contain the values of the header fields, without the name Set-Cookie:";
         return Err(fault("/set_cookie", detail));
     }
     Ok(lines)
+}
+
+/// Returns `true` if `line` begins with `Set-Cookie:` in any case.
+fn has_field_name(line: &str) -> bool {
+    let name = line.get(.."Set-Cookie:".len());
+    name.is_some_and(|name| name.eq_ignore_ascii_case("Set-Cookie:"))
 }
 
 fn parse_date(member: Option<UniqueJson>) -> Result<Option<OffsetDateTime>, InvalidMember> {

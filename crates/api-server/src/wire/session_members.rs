@@ -29,19 +29,6 @@ pub(super) fn cookie_fault(name: &str, rule: CookieRule) -> InvalidMember {
     fault(cookie_pointer(name), rule.to_string())
 }
 
-/// Returns an error if the cookie `name` begins with `Cookie:`. The client has then split a header
-/// line, and the name of the first cookie contains the name of the header.
-pub(super) fn header_name_fault(name: &str) -> Option<InvalidMember> {
-    let detail = "must not begin with Cookie:, the name of the header";
-    begins_with_header(name, "Cookie:").then(|| fault(cookie_pointer(name), detail))
-}
-
-/// Returns `true` if `text` begins with `header`, the name of a header and a colon, in any case.
-pub(super) fn begins_with_header(text: &str, header: &str) -> bool {
-    let beginning = text.get(..header.len());
-    beginning.is_some_and(|beginning| beginning.eq_ignore_ascii_case(header))
-}
-
 /// Maximum length of a cookie name that a response repeats, in bytes.
 const MAX_REPEATED_NAME_LEN: usize = 256;
 

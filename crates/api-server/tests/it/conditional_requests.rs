@@ -38,7 +38,7 @@ async fn is_changed(app: &TestApp, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn create_get_head_and_patch_return_the_etag_of_the_session() {
+async fn post_get_head_and_patch_responses_carry_the_etag_of_the_session() {
     let app = TestApp::spawn(Store::Memory).await;
     let created = app.post_session(&build_valid_body()).await;
     let tag = get_etag(&created);

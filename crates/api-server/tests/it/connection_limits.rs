@@ -175,7 +175,7 @@ async fn longest_idle_connections_are_closed_first_at_the_limit_of_all_connectio
 /// The store does not reply before the end of the test, so all connections are busy. These
 /// connections must stay open, and health probes must be answered on further connections.
 #[tokio::test]
-async fn busy_connections_are_not_closed_and_health_probes_are_answered_meanwhile() {
+async fn busy_connections_stay_open_and_health_probes_succeed_at_the_connection_limit() {
     let (arrived, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let repository = HookedRepository::new({
         let (arrived, gate) = (Arc::clone(&arrived), Arc::clone(&gate));

@@ -125,7 +125,7 @@ async fn docs_page_forbids_inline_scripts_and_content_from_other_origins(#[case]
 }
 
 #[tokio::test]
-async fn docs_path_with_a_trailing_slash_leads_to_the_page() {
+async fn docs_path_with_a_trailing_slash_redirects_to_the_documentation_page() {
     let app = TestApp::spawn(Store::Memory).await;
     let page = app.get("/docs/").await;
     assert_eq!(page.status(), StatusCode::OK);

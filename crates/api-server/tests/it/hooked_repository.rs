@@ -1,7 +1,14 @@
 //! Session repository for tests: the embedded store, with a hook that runs before each call for an
 //! existing session.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tee_session_domain::{
     MoveOutcome, RepositoryError, RepositoryLayer, Revision, Session, SessionRepository,
@@ -15,7 +22,7 @@ type Hook = dyn Fn(&SessionToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + 
 pub(crate) struct HookedRepository {
     inner: MemoryRepository,
     hook: Arc<Hook>,
-    is_contended: bool,
+    is_contended: Arc<AtomicBool>,
 }
 
 impl HookedRepository {
@@ -28,15 +35,21 @@ impl HookedRepository {
         Self {
             inner: MemoryRepository::default(),
             hook: Arc::new(move |token| Box::pin(hook(token))),
-            is_contended: false,
+            is_contended: Arc::default(),
         }
     }
 
     /// Creates a repository in which each change of a session fails, as if another request had
     /// changed the session at the same time.
     pub(crate) fn contended() -> Self {
+        Self::contended_while(&Arc::new(AtomicBool::new(true)))
+    }
+
+    /// Creates a repository like [`contended`](Self::contended) that stores changes once
+    /// `is_contended` is `false`.
+    pub(crate) fn contended_while(is_contended: &Arc<AtomicBool>) -> Self {
         Self {
-            is_contended: true,
+            is_contended: Arc::clone(is_contended),
             ..Self::new(|_| async {})
         }
     }
@@ -93,7 +106,7 @@ impl RepositoryLayer for HookedRepository {
         ttl: Duration,
     ) -> Result<SwapOutcome, RepositoryError> {
         (self.hook)(token).await;
-        if self.is_contended {
+        if self.is_contended.load(Ordering::SeqCst) {
             return Ok(SwapOutcome::Changed);
         }
         self.inner.compare_and_swap(token, seen, session, ttl).await
@@ -108,7 +121,7 @@ impl RepositoryLayer for HookedRepository {
         ttl: Duration,
     ) -> Result<MoveOutcome, RepositoryError> {
         (self.hook)(from).await;
-        if self.is_contended {
+        if self.is_contended.load(Ordering::SeqCst) {
             return Ok(MoveOutcome::Changed);
         }
         self.inner

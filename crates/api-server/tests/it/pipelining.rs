@@ -147,7 +147,8 @@ fn parse(received: &[u8], method: &str) -> Option<(Answer, usize)> {
     Some((answer, head.len() + 4 + length))
 }
 
-/// Checks that each response belongs to its request. Only responses to `HEAD` have no body.
+/// Sends all requests at once on one connection. The responses must arrive in the order of the
+/// requests: a response to `GET` contains the session, and a response to `HEAD` has no body.
 #[rstest]
 #[case::get_and_head(&["GET", "HEAD"])]
 #[case::head_and_get(&["HEAD", "GET"])]

@@ -1,4 +1,5 @@
-//! Contract test of storing: all valid cookies and base URLs are loaded unchanged.
+//! Contract test of storing: if a session has valid cookies and a valid base URL, the store returns
+//! them unchanged.
 
 use proptest::{
     collection::hash_map,
@@ -10,12 +11,13 @@ use proptest::{
 use super::{Harness, manager};
 use crate::{BaseUrl, Cookies};
 
-/// Number of random sessions that the test stores. Each session has about 90 cookies, so each kind of
-/// character occurs at each position of a value.
+/// Number of random sessions that the test stores. Each session has about 90 cookies, so each kind
+/// of character occurs at each position of a value.
 const DRAWS: usize = 30;
 
-/// Random valid cookies and base URLs are loaded unchanged. Cookies keep their order, and each name
-/// and value is the same byte for byte. The random values are the same in each run.
+/// If a session is stored with random valid cookies and a random valid base URL, the store returns
+/// them unchanged. The cookies have the same order, and each name and value has the same bytes. The
+/// test uses the same random values in each run.
 pub async fn random_valid_cookies_and_base_urls_are_read_back_unchanged<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let mut runner = TestRunner::deterministic();

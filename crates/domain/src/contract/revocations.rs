@@ -1,4 +1,4 @@
-//! Contract tests of revocations: a session by its id, and all sessions of a subject.
+//! Contract tests of revocations: revoking one session by its id, and all sessions of a subject.
 
 use futures_util::future::{join, join_all};
 

@@ -1,4 +1,5 @@
-//! Contract tests of the sessions of a subject: list, and finding a session by its id.
+//! Contract tests of two operations: listing the sessions of a subject, and finding a session by
+//! its id.
 
 use std::time::Duration;
 

@@ -39,6 +39,7 @@ pub(super) struct Accepted<'a> {
 pub(super) fn accept<'a>(line: &'a str, answer: &Answer<'_>) -> Result<Accepted<'a>, IgnoreReason> {
     let cookie = SetCookie::parse(line).ok_or(IgnoreReason::Syntax)?;
     rules::check(cookie.name, Some(cookie.value)).map_err(IgnoreReason::of_rule)?;
+    // RFC 6265bis, section 5.7, step 13.
     if cookie.is_secure && !answer.url.is_https {
         return Err(IgnoreReason::Insecure);
     }

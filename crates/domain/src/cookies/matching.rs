@@ -19,7 +19,7 @@ pub(super) fn is_ip_address(host: &str) -> bool {
 }
 
 /// Returns `true` if cookies for `domain` would be sent to hosts of different owners, such as `com`
-/// or `github.io` (section 5.5, and the Public Suffix List).
+/// or `github.io` (section 5.7, step 9, and the Public Suffix List).
 pub(super) fn is_public_suffix(domain: &str) -> bool {
     // `com.` and `com` are the same domain.
     let domain = domain.trim_end_matches('.');

@@ -80,13 +80,16 @@ impl<'a> Merge<'a> {
 
     /// Returns `true` if the cookies have changed so much that the session must be written to the
     /// store. A change of their order alone does not count, because some sites remove a cookie and
-    /// set it again with each answer.
+    /// set it again with each answer. The removal of expired cookies alone does not count either,
+    /// because expired cookies are never returned or sent.
     pub(super) fn is_changed(&self) -> bool {
+        let stored = self.stored.iter();
+        let stored = stored.filter(|entry| !entry.is_expired(self.now));
         let is_stored = |new: &Entry<'_>| {
-            let mut stored = self.stored.iter();
+            let mut stored = stored.clone();
             stored.any(|old| old.name == new.name && !is_worth_writing(old, new, self.now))
         };
-        self.stored.len() != self.entries.len() || !self.entries.iter().all(is_stored)
+        stored.clone().count() != self.entries.len() || !self.entries.iter().all(is_stored)
     }
 
     /// Merges the `Set-Cookie` lines one after the other. Returns the lines that were ignored.
@@ -143,7 +146,7 @@ impl<'a> Merge<'a> {
     fn is_superseded(&self, cookie: &Accepted<'_>) -> bool {
         let position = self.position_in(&self.stored, cookie);
         let stored = position.and_then(|position| self.stored.get(position));
-        (self.update).is_superseded(cookie.name, stored.map(|stored| stored.value))
+        (self.update).is_superseded(cookie.name, stored.map(|stored| stored.value), self.now)
     }
 
     /// Returns the position in `entries` of the cookie that `cookie` replaces or removes. This is

@@ -5,11 +5,12 @@ use time::OffsetDateTime;
 use super::*;
 use crate::BaseUrl;
 
-const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::days(20_000));
+pub(super) const NOW: OffsetDateTime =
+    OffsetDateTime::UNIX_EPOCH.saturating_add(Duration::days(20_000));
 
-const LOGIN_URL: &str = "https://www.golf.example/members/login.php?x=1";
+pub(super) const LOGIN_URL: &str = "https://www.golf.example/members/login.php?x=1";
 
-fn base_url() -> BaseUrl {
+pub(super) fn base_url() -> BaseUrl {
     BaseUrl::new("https://www.golf.example/members").unwrap()
 }
 
@@ -18,7 +19,7 @@ fn flat(cookies: &[(&str, &str)]) -> Cookies {
     Cookies::new(cookies.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).unwrap()
 }
 
-fn set_cookie(url: &str, lines: &[&str]) -> SetCookieLines {
+pub(super) fn set_cookie(url: &str, lines: &[&str]) -> SetCookieLines {
     let url = CookieUrl::parse(url).unwrap();
     SetCookieLines::new(url, lines.iter().map(|line| (*line).to_owned()))
 }
@@ -101,7 +102,9 @@ fn cookie_without_attributes_is_kept_if_the_site_sets_a_cookie_for_another_folde
     assert_eq!(removed, login);
 }
 
-/// A cookie without attributes counts as a cookie for the host of the base URL with the path `/`.
+/// For each name, the flat map contains the cookie that is sent to the base URL. The new base URL
+/// makes the cookie `forum` replace the cookie `login` in the flat map. The cookie `login` has no
+/// attributes, so it gets the host of the base URL and the path `/`.
 #[test]
 fn cookie_without_attributes_gets_the_root_path_if_a_namesake_replaces_it_in_the_flat_map() {
     let merged = merge(&flat(&[("sid", "login")]), &["sid=forum; Path=/forum"]);
@@ -173,6 +176,21 @@ fn cookie_is_removed_only_if_the_request_carried_its_value(
 #[case::newer_removal(&[], &[], &[])]
 #[case::value_of_an_earlier_late_answer(&[("sid", "earlier")], &["sid=earlier"], &[("sid", "late")])]
 #[case::removal_by_an_earlier_late_answer(&[], &["sid=; Max-Age=0"], &[("sid", "late")])]
+#[case::value_with_expires(
+    &[("sid", "earlier")],
+    &["sid=earlier; Expires=1 Jan 2100 00:00:00 GMT"],
+    &[("sid", "late")]
+)]
+#[case::newer_removal_of_a_value_with_expires(
+    &[],
+    &["sid=earlier; Expires=1 Jan 2100 00:00:00 GMT"],
+    &[]
+)]
+#[case::removal_with_expires(
+    &[],
+    &["sid=; Expires=1 Jan 1970 00:00:00 GMT"],
+    &[("sid", "late")]
+)]
 fn late_merge_does_not_replace_a_newer_cookie(
     #[case] stored: &[(&str, &str)],
     #[case] earlier: &[&str],
@@ -377,6 +395,21 @@ fn cookie_that_is_removed_and_set_again_with_the_same_value_is_unchanged() {
     let lines = ["a=; Max-Age=0", "a=1"];
     let merged = stored.merged(&set_cookie(LOGIN_URL, &lines), &base_url(), NOW);
     assert!(merged.cookies.is_none());
+}
+
+/// Expired cookies are removed from the store by the next write, not by a write of their own.
+#[rstest]
+#[case::no_line(&[])]
+#[case::unchanged_cookie(&["a=1"])]
+#[case::removal_of_the_expired_cookie(&["old=; Max-Age=0"])]
+fn expired_cookie_alone_is_no_reason_for_a_write(#[case] lines: &[&str]) {
+    let stored = merge(&Cookies::default(), &["a=1", "old=1; Max-Age=10"]);
+    let later = NOW + Duration::seconds(10);
+    let merged = stored.merged(&set_cookie(LOGIN_URL, lines), &base_url(), later);
+    assert!(merged.cookies.is_none());
+    let same = set_cookie(LOGIN_URL, &["old=1; Max-Age=10"]);
+    let again = stored.merged(&same, &base_url(), later).cookies.unwrap();
+    assert_eq!(pairs(&again), [("a", "1"), ("old", "1")]);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use time::{Duration, OffsetDateTime};
 
 use super::{cookie_date::parse_cookie_date, rules::has_control};
 
-/// Maximum length of the value of an attribute, in bytes. A longer attribute is ignored.
+/// Maximum length of the value of an attribute, in bytes. A longer attribute is ignored (section
+/// 5.6).
 const MAX_ATTRIBUTE_LEN: usize = 1_024;
 
 /// A parsed `Set-Cookie` line. The attributes `HttpOnly`, `SameSite` and `Partitioned` are ignored,

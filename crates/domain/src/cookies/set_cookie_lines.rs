@@ -19,13 +19,34 @@ pub struct SetCookieLines {
     pub(super) lines: Vec<Zeroizing<String>>,
     pub(super) date: Option<OffsetDateTime>,
     sent: Option<Vec<(String, Option<Zeroizing<String>>)>>,
-    /// Names and values of the cookies that earlier answers have set. The value is `None` if the
-    /// answer removed the cookie. The field is `None` if this merge is not late.
-    earlier: Option<Vec<(String, Option<Zeroizing<String>>)>>,
+    /// Cookies that earlier answers have set or removed. `None` if this merge is not late.
+    earlier: Option<Vec<EarlierCookie>>,
+}
+
+/// A cookie that an earlier answer has set or removed.
+struct EarlierCookie {
+    name: String,
+    value: Zeroizing<String>,
+    lifetime: Option<Lifetime>,
+    /// Time of the answer on the clock of the site.
+    date: Option<OffsetDateTime>,
+}
+
+impl EarlierCookie {
+    /// Returns `true` if the answer removed the cookie. `now` is the current time on the clock of
+    /// the store.
+    fn is_removed(&self, now: OffsetDateTime) -> bool {
+        match self.lifetime {
+            Some(Lifetime::MaxAge(age)) => !age.is_positive(),
+            Some(Lifetime::Expires(time)) => time <= self.date.unwrap_or(now),
+            None => false,
+        }
+    }
 }
 
 impl SetCookieLines {
-    /// Creates an update from the `Set-Cookie` header fields of the answer to a request for `url`.
+    /// Creates the input of a merge. `lines` are the values of the `Set-Cookie` header fields in
+    /// the answer to a request for `url`.
     #[must_use]
     pub fn new(url: CookieUrl, lines: impl IntoIterator<Item = String>) -> Self {
         Self {
@@ -46,10 +67,12 @@ impl SetCookieLines {
         self
     }
 
-    /// Sets the cookies that the request carried, as pairs of name and value. The value is `None`
-    /// for a cookie without a value. The answer then removes a cookie only if the stored value of
-    /// the cookie is the value that was sent. Otherwise, the late answer to a request with an old
-    /// value could remove a newer cookie.
+    /// Sets the cookies that the request to the site carried, as pairs of name and value. The value
+    /// is `None` for a cookie without a value.
+    ///
+    /// A line that removes a cookie then has an effect only if the stored value is the value that
+    /// the request carried, or a value that an earlier line has set. Otherwise, a late answer to a
+    /// request with an old cookie could remove a newer cookie.
     #[must_use]
     pub fn sent(mut self, cookies: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
         let cookies = cookies.into_iter();
@@ -70,22 +93,18 @@ impl SetCookieLines {
             lines: self.lines.clone(),
             date: self.date,
             sent: self.sent.clone(),
-            earlier: Some(earlier.iter().flat_map(Self::effects).collect()),
+            earlier: Some(earlier.iter().flat_map(Self::cookies).collect()),
         }
     }
 
-    /// Returns the name and the value of each cookie that the lines set. The value is `None` for a
-    /// cookie that is removed.
-    fn effects(&self) -> impl Iterator<Item = (String, Option<Zeroizing<String>>)> {
+    /// Returns the cookies that the lines set or remove.
+    fn cookies(&self) -> impl Iterator<Item = EarlierCookie> {
         let cookies = self.lines.iter().filter_map(|line| SetCookie::parse(line));
-        cookies.map(|cookie| {
-            let is_removed = match cookie.lifetime {
-                Some(Lifetime::MaxAge(age)) => !age.is_positive(),
-                Some(Lifetime::Expires(time)) => self.date.is_none_or(|date| time <= date),
-                None => false,
-            };
-            let value = (!is_removed).then(|| Zeroizing::new(cookie.value.to_owned()));
-            (cookie.name.to_owned(), value)
+        cookies.map(|cookie| EarlierCookie {
+            name: cookie.name.to_owned(),
+            value: Zeroizing::new(cookie.value.to_owned()),
+            lifetime: cookie.lifetime,
+            date: self.date,
         })
     }
 
@@ -95,14 +114,20 @@ impl SetCookieLines {
     }
 
     /// Returns `true` if this merge is late and the stored cookie of this name is newer than the
-    /// answer. `stored` is the value of the cookie, or `None` if there is no such cookie.
-    pub(super) fn is_superseded(&self, name: &str, stored: Option<Option<&str>>) -> bool {
+    /// answer. `stored` is the value of the cookie, or `None` if there is no such cookie. `now` is
+    /// the current time on the clock of the store.
+    pub(super) fn is_superseded(
+        &self,
+        name: &str,
+        stored: Option<Option<&str>>,
+        now: OffsetDateTime,
+    ) -> bool {
         let Some(earlier) = &self.earlier else {
             return false;
         };
-        let mut earlier = earlier.iter().filter(|(earlier, _)| earlier == name);
-        let is_of_earlier = earlier.any(|(_, value)| {
-            let value = value.as_ref().map(|value| value.as_str());
+        let mut earlier = earlier.iter().filter(|earlier| earlier.name == name);
+        let is_of_earlier = earlier.any(|earlier| {
+            let value = (!earlier.is_removed(now)).then(|| earlier.value.as_str());
             stored.map(Option::unwrap_or_default) == value
         });
         let is_of_request = match stored {

@@ -137,11 +137,12 @@ impl Cookies {
     /// Merges the cookies that the site has set, one after the other, as browsers do (RFC 6265bis,
     /// section 5.7). `now` is the current time on the clock of the store.
     ///
-    /// There are four differences from browsers. A cookie without attributes is replaced or removed
-    /// by the next cookie with its name that the site sets for `base_url` or for the URL of the
-    /// request, because its path is unknown. The host-only flag is not part of the identity of a
-    /// cookie. A stored cookie is never removed to make room for another one. The name and the
-    /// value together may have [`MAX_LEN`](Self::MAX_LEN) bytes, while browsers allow 4096 bytes.
+    /// These are the main differences from browsers; `docs/standards.md` lists all. A cookie
+    /// without attributes is replaced or removed by the next cookie with its name that the site
+    /// sets for `base_url` or for the URL of the request, because its path is unknown. The
+    /// host-only flag is not part of the identity of a cookie. A stored cookie is never removed to
+    /// make room for another one. The name and the value together may have
+    /// [`MAX_LEN`](Self::MAX_LEN) bytes, while browsers allow 4096 bytes.
     #[must_use]
     pub fn merged(
         &self,

@@ -209,10 +209,11 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Ends the sessions `excess`: the sessions above the session limit of their subject.
+    /// Ends the sessions with the ids `excess`. They are the oldest sessions of a subject that has
+    /// more sessions than its session limit allows.
     ///
-    /// The sessions are ended concurrently. Creating a session is therefore fast even if a lowered
-    /// limit ends many sessions.
+    /// The sessions are ended concurrently. If the limit was lowered, creating one session can end
+    /// many old sessions, and must still be fast.
     pub(super) async fn evict(&self, excess: Vec<SessionId>) -> Result<(), SessionError> {
         let evictions = excess.into_iter();
         let evictions = evictions.map(|id| self.remove_by_id(id, EndReason::Evicted));

@@ -19,10 +19,11 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 /// Delay between the first connections, so that they are not opened all at once.
 const STAGGER: Duration = Duration::from_micros(400);
 
-/// Limit on the p99 of other clients during each attack that is not a flood.
+/// Limit for the other clients during each attack that is not a flood: the attack may at most
+/// double the p99 of their requests.
 const SLOWDOWN: Limit = Limit::Slowdown(2.0);
 
-/// Maximum p99 of other clients during a flood.
+/// Maximum p99 of the requests of other clients during a flood.
 const MAX_P99_DURING_FLOOD: Duration = Duration::from_millis(500);
 
 /// HTTP Basic credentials of the service client with the right secret.
@@ -56,7 +57,8 @@ pub(super) enum Limit {
 }
 
 impl Limit {
-    /// Returns `true` if the p99 `during` the attack meets this limit.
+    /// Returns `true` if the p99 of the other clients meets this limit. `before` is their p99
+    /// without an attack, and `during` is their p99 during the attack.
     pub(super) fn is_met(self, before: Duration, during: Duration) -> bool {
         let ratio = during.as_secs_f64() / before.as_secs_f64().max(0.001);
         match self {

@@ -18,7 +18,8 @@ use self::{
 use super::shared::{COOKIE, Shared};
 use crate::site::BOOKING;
 
-/// Number of clients that call a site, in tests that have other clients as well.
+/// Number of clients that call a site. Tests use this number if they also run clients that do not
+/// call a site.
 pub(crate) const SITE_CLIENTS: usize = 8;
 
 /// Number of sessions of a client that calls the site.
@@ -48,7 +49,8 @@ async fn step(shared: &Shared, calls: &SiteCalls, own: &mut Vec<OwnSession>) {
             own.extend(rotate(shared, session).await);
         }
         3..5 => {
-            // A client that calls the site itself gets a cookie, too.
+            // Simulates a client that has called the site without the gateway, and stores the
+            // cookie that it got from the site.
             let number = calls.next_number();
             let session = &mut own[index];
             session.may_have(number);

@@ -19,7 +19,8 @@ use super::{
 };
 use crate::stage::{Lab, Outcome, Stage};
 
-/// Timeout for a replica to become a primary after a fault of its primary.
+/// Timeout for a failover: if a primary has failed, its replica must become the primary within this
+/// time.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(20);
 
 pub(super) fn rows() -> Vec<Row> {

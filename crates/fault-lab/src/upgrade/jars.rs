@@ -26,9 +26,10 @@ enum Change {
     Rotation,
 }
 
-/// Merges cookies into sessions with the new binary. Then uses these sessions with the old binary,
-/// and again with the new binary. Returns all violated expectations: no cookie value may be lost or
-/// changed, and no cookie may have the attributes of another value.
+/// Merges cookies into sessions through an instance of the new binary. Then uses these sessions
+/// through an instance of the old binary, and again through the new binary. Returns all violated
+/// expectations: no cookie value may be lost or changed, and no cookie may have the attributes of
+/// another value.
 pub(super) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<String>> {
     let mut violations = Vec::new();
     for format in ["sealed", "plain"] {
@@ -89,7 +90,8 @@ async fn check(old: &ServiceProcess, new: &ServiceProcess, change: Change) -> an
 }
 
 impl Change {
-    /// Changes the session with the old binary. Returns the token and the cookies after the change.
+    /// Changes the session through the instance `old`, which runs the old binary. Returns the token
+    /// and the cookies of the session after the change.
     async fn run(
         self,
         old: &ServiceProcess,
@@ -117,7 +119,8 @@ impl Change {
     }
 }
 
-/// Merges `Set-Cookie` lines into the session with the new binary.
+/// Sends `Set-Cookie` lines to the instance `new`, which runs the new binary. The instance merges
+/// the lines into the session of `token`.
 async fn merge(new: &ServiceProcess, token: &str, lines: &[&str]) -> anyhow::Result<()> {
     let url = format!("{BASE_URL}/login.php");
     let body = json!({"url": url, "set_cookie": lines});
@@ -127,7 +130,8 @@ async fn merge(new: &ServiceProcess, token: &str, lines: &[&str]) -> anyhow::Res
     Ok(())
 }
 
-/// Returns the session from `GET /v1/session?attributes=true`. An old binary ignores the parameter.
+/// Returns the response of `service` to `GET /v1/session?attributes=true`. An old binary ignores
+/// the query parameter.
 async fn shown(service: &ServiceProcess, token: &str) -> anyhow::Result<Value> {
     let request = service.request(Method::GET, "/v1/session?attributes=true");
     let response = request.bearer_auth(token).send().await?;

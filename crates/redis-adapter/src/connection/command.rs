@@ -136,8 +136,8 @@ impl Reply {
         }
     }
 
-    /// Returns the text of a bulk or status reply. Returns `None` for a reply of another type or
-    /// text that is not valid UTF-8.
+    /// Returns the text of a bulk or status reply. Returns `None` if the reply has another type or
+    /// is not valid UTF-8.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Bulk(text) | Self::Status(text) => std::str::from_utf8(text).ok(),
@@ -145,8 +145,8 @@ impl Reply {
         }
     }
 
-    /// Returns the number of an integer reply, or of a bulk or status reply that contains a number
-    /// as text. Returns `None` for any other reply.
+    /// Returns the number in the reply: the value of an integer reply, or the number that a bulk or
+    /// status reply contains as text. Returns `None` for any other reply.
     pub(crate) fn as_number(&self) -> Option<i64> {
         match self {
             Self::Integer(number) => Some(*number),

@@ -1,5 +1,6 @@
-//! Permission checks: the commands for which the Redis user needs permissions. Nothing is ever
-//! stored under the Redis key of a check, and each command has a form that cannot create the key.
+//! Permission checks. Each check sends one command for which the Redis user needs a permission. The
+//! command changes no data: the service stores nothing under the Redis key of a check, and the form
+//! of the command cannot create this key.
 
 use super::{RequiredPermissions, finding::Verdict};
 use crate::{

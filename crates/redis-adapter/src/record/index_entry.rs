@@ -19,8 +19,8 @@ const SALT: &[u8] = b"tee-session v1";
 /// HKDF info for the name that represents a subject in Redis keys.
 const NAME_LABEL: &[u8] = b"subject name";
 
-/// Length of the name that represents a subject in Redis keys, in bytes. In a key, each byte is
-/// written as two hexadecimal digits.
+/// Length in bytes of the name that represents a subject in Redis keys. A Redis key contains two
+/// hexadecimal digits for each byte of the name.
 const NAME_LEN: usize = 16;
 
 /// The Redis keys of the index of the sessions of a subject. All three keys belong to the same hash

@@ -72,9 +72,9 @@ pub(crate) async fn load_and_touch(
 /// Loads a session and its remaining TTL (`GET key` and `PTTL key`), without renewing the TTL.
 /// Returns `None` if the key does not exist.
 ///
-/// A write that changes nothing (`PEXPIRE key 1 GT`) is sent as well. A server that has become a
-/// replica refuses the write, so the call fails and does not return stale data of the replica.
-/// `PEXPIRE key 1 GT` never shortens a TTL, and leaves a key without an expiry unchanged.
+/// The function also sends a write that changes nothing: `PEXPIRE key 1 GT` neither shortens a TTL
+/// nor gives a key an expiry. If the server has become a replica, it refuses the write. The call
+/// then fails instead of returning outdated data.
 pub(crate) async fn load_with_ttl(
     call: &Call,
     location: &RecordLocation,
@@ -100,9 +100,9 @@ pub(crate) async fn load_with_ttl(
 /// Loads the remaining TTL of a key (`PTTL key`). Returns `None` if the key does not exist, and
 /// `Some(None)` if the key has no expiry.
 ///
-/// A write that changes nothing (`PEXPIRE key 1 GT`) is sent as well. A server that has become a
-/// replica refuses the write, so the call fails and does not return stale data of the replica.
-/// `PEXPIRE key 1 GT` never shortens a TTL, and leaves a key without an expiry unchanged.
+/// The function also sends a write that changes nothing: `PEXPIRE key 1 GT` neither shortens a TTL
+/// nor gives a key an expiry. If the server has become a replica, it refuses the write. The call
+/// then fails instead of returning outdated data.
 pub(crate) async fn remaining(
     call: &Call,
     key: &Key,
@@ -137,8 +137,8 @@ pub(crate) async fn set_pointer(
 /// Loads the value of the key `pointer` (`GET pointer`). The value is the Redis key of a record.
 /// Returns `None` if `pointer` does not exist, or if the value is not the key of a record.
 ///
-/// A write that changes nothing (`PEXPIRE pointer 1 GT`) is sent as well. A server that has become
-/// a replica refuses the write, so the call fails and does not return stale data of the replica.
+/// The function also sends a write that changes nothing (`PEXPIRE pointer 1 GT`). If the server has
+/// become a replica, it refuses the write. The call then fails instead of returning outdated data.
 pub(crate) async fn load_pointer(call: &Call, pointer: &Key) -> Result<Option<Key>, CallError> {
     let pointer = pointer.as_bytes();
     let [record, written] = call

@@ -1,9 +1,9 @@
-//! The subject index of a [`RedisRepository`]. For each subject, such as a user, there is an index
-//! with one entry for each session of the subject.
+//! The subject index of a [`RedisRepository`]. A subject is, for example, a user. Each subject has
+//! its own index, and the index has one entry for each session of the subject.
 //!
-//! The Redis keys of an index differ from the Redis keys of the session records. In a cluster, an
-//! index and the session records may be on different servers. A call therefore reads the index
-//! entries first, and then checks each record with a separate command.
+//! In a cluster, the index of a subject and the session records can be on different servers,
+//! because they have different Redis keys. One command cannot access both. A call therefore reads
+//! the index entries first. It then checks the record of each session with a separate command.
 
 use std::time::Duration;
 

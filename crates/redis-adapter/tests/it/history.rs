@@ -433,9 +433,9 @@ async fn merge_version(
     merge.await
 }
 
-/// Checks the cookie attributes and the second cookie that the merge to `version` sets. Returns
-/// `true` if the session has both, `false` if the session has neither, and `None` in any other
-/// case.
+/// Compares the session with the result of [`merge_version`], which adds attributes to the first
+/// cookie and adds a second cookie. Returns `Some(true)` if the session contains both additions for
+/// `version`, `Some(false)` if it contains no addition, and `None` in any other case.
 fn merged_attributes(session: &Session, version: u64) -> Option<bool> {
     let mut cookies = session.cookies.with_attributes();
     let attributes =

@@ -338,7 +338,7 @@ async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
 /// the first key is down, so a request with the first key fails. The record of the second key is on
 /// a running server, so a request with the second key succeeds.
 #[tokio::test]
-async fn key_with_a_record_on_a_lost_cluster_primary_fails_and_another_key_succeeds() {
+async fn request_fails_if_the_cluster_primary_of_its_idempotency_key_is_down_and_others_succeed() {
     let mut cluster = RedisCluster::start(2, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     cluster.node_mut(1).kill().await;

@@ -344,10 +344,10 @@ async fn repository_clock_agrees_with_the_redis_clock_within_100_ms() {
     assert!((before..=after).contains(&redis_time), "{redis_time}");
 }
 
-/// Delays each reply of Redis by 200 ms while three heartbeats read the time of Redis. A time that
-/// arrives late must not set the clock of the repository back.
+/// Delays each reply of Redis by 200 ms while three heartbeats read the time of Redis. A reply that
+/// arrives late contains an old time, which must not set the clock of the repository back.
 #[tokio::test]
-async fn slow_redis_replies_do_not_set_the_clock_of_the_repository_back() {
+async fn clock_of_the_repository_is_not_set_back_if_redis_replies_slowly() {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
     let repository = connect(&format!("redis://{}/0", proxy.address())).await;
@@ -371,7 +371,7 @@ async fn slow_redis_replies_do_not_set_the_clock_of_the_repository_back() {
 }
 
 #[tokio::test]
-async fn connecting_fails_until_redis_accepts_the_password_and_the_password_is_never_logged() {
+async fn repository_connects_once_redis_accepts_the_password_and_never_logs_the_password() {
     let logs = CapturedLogs::start();
     let redis = RedisProcess::start().await;
     let admin = redis.client().await;

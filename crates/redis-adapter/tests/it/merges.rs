@@ -1,8 +1,10 @@
 //! Tests of merges of `Set-Cookie` lines into session records in Redis.
 
+use std::time::{Duration, Instant};
+
 use rstest::rstest;
 use tee_session_domain::{CookieUrl, MergedSession, SessionToken, SetCookieLines};
-use tee_session_test_support::RedisProcess;
+use tee_session_test_support::{Fault, FaultProxy, RedisProcess};
 
 use crate::{
     Sessions, base_url, cookies,
@@ -16,7 +18,11 @@ const LINES: [&str; 2] = [
     "csrf=b4c0; Path=/; Max-Age=86400",
 ];
 
-async fn merge(sessions: &Sessions, token: &SessionToken, lines: &[&str]) -> MergedSession {
+pub(crate) async fn merge(
+    sessions: &Sessions,
+    token: &SessionToken,
+    lines: &[&str],
+) -> MergedSession {
     let loaded = sessions.load_for_merge(token).await.unwrap();
     let url = CookieUrl::of(&base_url()).unwrap();
     let lines = SetCookieLines::new(url, lines.iter().map(|line| (*line).to_owned()));
@@ -47,6 +53,31 @@ async fn merge_sends_get_and_expire_and_a_script_only_if_a_cookie_changes() {
     let rotated = ["SESSIONID=g7h8i9; Path=/; Secure", LINES[1]];
     assert_eq!(commands_of(&rotated).await, ["GET", "EXPIRE", "EVAL"]);
     assert_eq!(commands_of(&rotated).await, ["GET", "EXPIRE"]);
+}
+
+/// Each reply of Redis is delayed, so the duration of a merge shows its number of round trips.
+#[tokio::test]
+async fn merge_without_a_change_takes_one_round_trip_and_with_a_change_two() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let redis = RedisProcess::start().await;
+    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+    let sessions = sessions(&format!("redis://{}", proxy.address())).await;
+    let new = sessions.store(cookies(), base_url()).await.unwrap();
+    merge(&sessions, &new.token, &LINES).await;
+    proxy.set(Fault::Delay(DELAY));
+    let time_of = async |lines: &[&str]| -> Duration {
+        let started = Instant::now();
+        merge(&sessions, &new.token, lines).await;
+        started.elapsed()
+    };
+    // The reply to a heartbeat can delay a merge further, so the shortest of several merges counts.
+    let mut shortest = Duration::MAX;
+    for _ in 0..4 {
+        shortest = shortest.min(time_of(&LINES).await);
+    }
+    assert!((DELAY..2 * DELAY).contains(&shortest), "{shortest:?}");
+    let with_change = time_of(&["SESSIONID=g7h8i9; Path=/; Secure"]).await;
+    assert!(with_change >= 2 * DELAY, "{with_change:?}");
 }
 
 /// Merges cookies in two cases: the key of the record has a TTL of 100 s, or the key has no expiry.

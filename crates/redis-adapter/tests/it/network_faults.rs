@@ -155,9 +155,9 @@ async fn connection_whose_replies_do_not_match_the_requests_is_closed_within_500
     readers.abort();
 }
 
-/// Reads 40 sessions with eight concurrent readers over connections that damage or cut replies at
-/// random. No read may return the session of another token, even if the damage has changed the
-/// length of a reply.
+/// Reads 40 sessions with eight concurrent readers through a proxy. The proxy replaces random bytes
+/// of replies, and closes or resets connections within replies. No read may return the session of
+/// another token, even if a replaced byte has changed the length of a reply.
 #[rstest]
 #[case::sealed(StorageFormat::Sealed)]
 #[case::plain(StorageFormat::Plain)]

@@ -11,7 +11,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use crate::{base_url, cookies, plain_sessions};
+use crate::{base_url, cookies, merges::merge, plain_sessions};
 
 const PROGRAM: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -113,11 +113,15 @@ async fn python_service_reads_and_deletes_sessions_that_the_rust_adapter_stored(
     let given = given.map(|(name, value)| (name.to_owned(), value.map(str::to_owned)));
     let given = Cookies::new(given);
     let new = sessions.store(given.unwrap(), base_url()).await.unwrap();
+    let namesakes = ["x=1; Path=/", "x=2; Path=/admin"];
+    assert!(merge(&sessions, &new.token, &namesakes).await.is_changed);
     let token = new.token.expose_secret();
     let printed = run_python_session_manager(server.url(), &["get", token]).await;
     let read: serde_json::Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(read["cookies"]["second"], "grün ⛳ 😀; \"x\" \\");
     assert_eq!(read["cookies"]["my [flag]"], serde_json::Value::Null);
+    // Of several cookies with one name, the Python service gets the cookie for the base URL.
+    assert_eq!(read["cookies"]["x"], "1");
     assert_eq!(read["base_url"], "https://golf.example/members");
     let ttl = run_python_session_manager(server.url(), &["ttl", token]).await;
     assert!(

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, time::Duration};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tee_session_test_support::{RedisProcess, TestAuthority, TestSite, eventually};
+use tee_session_test_support::{RedisProcess, TestAuthority, TestSite, eventually, free_port};
 use tempfile::TempDir;
 
 use crate::{
@@ -113,7 +113,8 @@ async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
             _ => ("200 OK", "hello"),
         };
         let length = body.len();
-        format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}")
+        let cookie = "Set-Cookie: seen=1";
+        format!("HTTP/1.1 {status}\r\n{cookie}\r\nContent-Length: {length}\r\n\r\n{body}")
     })
     .await;
     let service = service::start(&[
@@ -133,11 +134,19 @@ async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
         "419",
     ])
     .await;
-    let body = json!({"cookies": {"sid": "s3cret"}, "base_url": site.url()});
-    let request = service.request(Method::POST, "/v1/sessions").json(&body);
-    let created: Value = request.send().await.unwrap().json().await.unwrap();
-    let token = created["access_token"].as_str().unwrap();
-    for (path, status) in [("/page?a=s3cret", 200), ("/over", 401)] {
+    let log_in = async |site: &str| -> String {
+        let body = json!({"cookies": {"sid": "s3cret"}, "base_url": site});
+        let request = service.request(Method::POST, "/v1/sessions").json(&body);
+        let created: Value = request.send().await.unwrap().json().await.unwrap();
+        created["access_token"].as_str().unwrap().to_owned()
+    };
+    let token = &log_in(&site.url()).await;
+    let away = &log_in(&format!("http://127.0.0.1:{}", free_port())).await;
+    for (token, path, status) in [
+        (token, "/page?a=s3cret", 200),
+        (token, "/over", 401),
+        (away, "/page", 502),
+    ] {
         let path = format!("/v1/upstream{path}");
         let request = service.request(Method::POST, &path).body("123");
         let answer = request.bearer_auth(token).send().await.unwrap();
@@ -145,10 +154,17 @@ async fn metrics_of_a_service_with_a_gateway() -> BTreeMap<String, Metric> {
         answer.bytes().await.unwrap();
     }
     let scraped = scrape(&service).await;
+    for (outcome, count) in [("merged", 1), ("unchanged", 1)] {
+        let labels = format!(r#"{{source="gateway",outcome="{outcome}"}}"#);
+        let line = format!("tee_session_cookie_merges_total{labels} {count}\n");
+        assert!(scraped.contains(&line), "no {line} in {scraped}");
+    }
     for line in [
         r#"requests_total{site="127.0.0.1",outcome="answered"} 1"#,
         r#"requests_total{site="127.0.0.1",outcome="upstream_session_expired"} 1"#,
+        r#"requests_total{site="127.0.0.1",outcome="upstream_unreachable"} 1"#,
         r#"connects_total{site="127.0.0.1",outcome="connected"} 1"#,
+        r#"connects_total{site="127.0.0.1",outcome="connection"} 1"#,
         r#"connections{site="127.0.0.1"} 1"#,
         r#"sessions_expired_total{site="127.0.0.1",signal="status"} 1"#,
         r#"body_bytes_total{site="127.0.0.1",direction="sent"} 6"#,

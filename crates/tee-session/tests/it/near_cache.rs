@@ -29,8 +29,9 @@ async fn start_instance(url: &str, flags: &[&str]) -> Service {
     service
 }
 
-/// Returns the number of look-ups in the near cache (copies of sessions in memory) with the outcome
-/// `outcome`, such as `hit`. Reads the number from the metrics of `service`.
+/// Returns the number of look-ups in the near cache of `service` that had the outcome `outcome`,
+/// such as `hit`. The near cache contains copies of sessions in memory. The number comes from the
+/// metrics of `service`.
 async fn count_lookups(service: &Service, outcome: &str) -> u64 {
     let started = &service.events("Starting up")[0];
     let address = started["metrics_address"].as_str().unwrap();

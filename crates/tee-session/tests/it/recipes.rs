@@ -1,28 +1,38 @@
-//! Tests of the recipe `session_client.py` in `docs/recipes`, with sites in PHP and Django. The
-//! tests of the upstream gateway run the other recipes.
+//! Tests of the recipe `session_client.py` in `docs/recipes`, with sites in PHP and Django and with
+//! unusual cookies. The tests of the upstream gateway run the other recipes.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 use tee_session_test_support::RedisProcess;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::process::Command;
 
 use crate::{
     booking_sites::BookingSite,
+    cookie_site::CookieSite,
     python_packages::{self, RECIPES},
     service::{self, Service},
 };
 
-/// Returns a command that runs `script`. The script imports the recipe. Its arguments are the base
-/// URLs of `services`, the URL of the site, and the certificate authority of the site.
-fn flow(script: &str, services: &[&Service], site: &BookingSite) -> Command {
-    let mut command = python_packages::script(script);
+/// Returns a command that runs the script `name`. The script imports the recipe. Its arguments are
+/// the base URLs of `services`, and the URL of the site.
+fn script(name: &str, services: &[&Service], site: &str) -> Command {
+    let mut command = python_packages::script(name);
     command
         .env("PYTHONPATH", RECIPES)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command.args(services.iter().map(|service| service.base()));
-    command.arg(&site.base).arg(site.authority.ca_file());
+    command.arg(site);
+    command
+}
+
+/// Returns the command that [`script`] returns. Its last argument is the certificate authority of
+/// the site.
+fn flow(name: &str, services: &[&Service], site: &BookingSite) -> Command {
+    let mut command = script(name, services, &site.base);
+    command.arg(site.authority.ca_file());
     command
 }
 
@@ -118,4 +128,31 @@ async fn csrf_token_and_login_of_a_django_site_are_stored_until_the_logout() {
     assert_eq!(seen.booked, "Booked: 08:10");
     assert!(!seen.after_logout.contains_key("sessionid"));
     assert_eq!(csrf(&seen.after_logout), csrf(&seen.after_login));
+}
+
+fn lines_of(path: &str) -> Vec<String> {
+    let lines: &[&str] = match path {
+        "remove" => &["flag=; Path=/; Max-Age=0"],
+        "set" => &["sid=root; Path=/", "z=0; Path=/", "sid=m; Path=/m"],
+        _ => &[],
+    };
+    lines.iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// The module `http.cookiejar` of Python sends some of these cookies in another form, and sends no
+/// cookies to `localhost`.
+#[tokio::test]
+async fn session_client_recipe_sends_the_same_cookies_as_a_browser() {
+    let (service, site) = (service::start(&[]).await, CookieSite::start(lines_of).await);
+    let url = format!("http://localhost:{}", site.address.port());
+    let mut script = script("odd_cookies.py", &[&service], &url);
+    let output = python_packages::output_of(&mut script).await;
+    let seen: Value = serde_json::from_str(&output).unwrap();
+    let expected = json!({
+        "sent": "tok; flag; a=1",
+        "left": {"": "tok", "a": "1"},
+        "namesakes": "sid=m; sid=root; z=0",
+        "error": "a cookie for this URL has a value with a semicolon, which cannot be sent",
+    });
+    assert_eq!(seen, expected);
 }

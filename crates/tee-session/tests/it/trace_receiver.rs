@@ -98,13 +98,14 @@ impl TraceReceiver {
         self.received.lock().unwrap().spans.len()
     }
 
-    /// Returns the attribute `key` of the OpenTelemetry resource in the last batch. Returns `None`
-    /// if the resource has no such attribute.
+    /// Returns the attribute `key` of the OpenTelemetry resource in the last batch of spans.
+    /// Returns `None` if the resource has no such attribute.
     pub(crate) fn resource(&self, key: &str) -> Option<String> {
         attribute_value(&self.received.lock().unwrap().resource, key)
     }
 
-    /// Returns the bodies of all received batches as text, so that tests can search for secrets.
+    /// Returns the bodies of all received requests with batches of spans, as text. Tests search
+    /// this text for leaked secrets.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().unwrap().bytes).into_owned()
     }

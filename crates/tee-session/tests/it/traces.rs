@@ -109,10 +109,9 @@ async fn trace_of_a_request_contains_spans_for_the_session_look_up_and_the_redis
     wait_for_span(&receiver, "insert").await;
 }
 
-#[tokio::test]
-async fn trace_of_a_request_to_a_site_has_a_client_span_and_is_not_sent_to_the_site() {
-    let receiver = TraceReceiver::start(Behaviour::Accepts);
-    let site = TestSite::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+/// Starts the service with a gateway to sites on this machine, and creates a session for the site
+/// at `base_url`. Returns the service and the token of the session.
+async fn start_gateway_to(receiver: &TraceReceiver, base_url: &str) -> (Service, String) {
     let flags = [
         "--upstream-gateway",
         "true",
@@ -123,11 +122,19 @@ async fn trace_of_a_request_to_a_site_has_a_client_span_and_is_not_sent_to_the_s
         "--upstream-allowed-networks",
         "127.0.0.0/8",
     ];
-    let service = start_with_collector(&receiver, &flags).await;
-    let body = serde_json::json!({"cookies": {"sid": "s3cret"}, "base_url": site.url()});
+    let service = start_with_collector(receiver, &flags).await;
+    let body = serde_json::json!({"cookies": {"sid": "s3cret"}, "base_url": base_url});
     let request = service.request(Method::POST, "/v1/sessions").json(&body);
     let created: serde_json::Value = request.send().await.unwrap().json().await.unwrap();
-    let token = created["access_token"].as_str().unwrap();
+    let token = created["access_token"].as_str().unwrap().to_owned();
+    (service, token)
+}
+
+#[tokio::test]
+async fn trace_of_a_request_to_a_site_has_a_client_span_and_is_not_sent_to_the_site() {
+    let receiver = TraceReceiver::start(Behaviour::Accepts);
+    let site = TestSite::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
+    let (service, token) = start_gateway_to(&receiver, &site.url()).await;
     let request = service.request(Method::PUT, "/v1/upstream/s3cret-path?s3cret");
     let request = request
         .bearer_auth(token)
@@ -153,6 +160,19 @@ async fn trace_of_a_request_to_a_site_has_a_client_span_and_is_not_sent_to_the_s
     for absent in ["trace", "baggage", TRACE_ID] {
         assert!(!head.contains(absent), "{head}");
     }
+}
+
+#[tokio::test]
+async fn site_that_is_unreachable_marks_the_client_span_as_an_error() {
+    let receiver = TraceReceiver::start(Behaviour::Accepts);
+    let base_url = format!("http://127.0.0.1:{}", free_port());
+    let (service, token) = start_gateway_to(&receiver, &base_url).await;
+    let status = service.status(Method::GET, "/v1/upstream/book", &token);
+    assert_eq!(status.await, StatusCode::BAD_GATEWAY);
+    let span = wait_for_span(&receiver, "upstream").await;
+    let error_type = attribute_value(&span.attributes, "error.type");
+    assert_eq!(error_type.unwrap(), "upstream_unreachable");
+    assert_eq!(span.status.unwrap_or_default().code(), Outcome::Error);
 }
 
 #[tokio::test]

@@ -26,7 +26,9 @@ use nix::{
 use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_client::{BaseUrl, Client, Cookies, SessionToken, http::Method};
-use tee_session_test_support::{RedisProcess, TestSite, eventually, free_port};
+use tee_session_test_support::{
+    RedisCluster, RedisProcess, RedisSentinels, TestSite, eventually, free_port,
+};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -111,9 +113,29 @@ async fn start_gateway(redis: &RedisProcess) -> Service {
 }
 
 async fn start_gateway_with(redis: &RedisProcess, flags: &[&str]) -> Service {
-    let url = redis.url();
-    let store = ["--redis-url", &url];
+    start_gateway_at(&redis.url(), flags).await
+}
+
+async fn start_gateway_at(redis_url: &str, flags: &[&str]) -> Service {
+    let store = ["--redis-url", redis_url];
     service::start(&[GATEWAY_FLAGS.as_slice(), &store, flags].concat()).await
+}
+
+/// Redis servers of a test.
+enum Deployment {
+    One(Box<RedisProcess>),
+    Sentinels(RedisSentinels),
+    Cluster(RedisCluster),
+}
+
+impl Deployment {
+    fn url(&self) -> String {
+        match self {
+            Self::One(redis) => redis.url(),
+            Self::Sentinels(redis) => redis.url(),
+            Self::Cluster(redis) => redis.url(),
+        }
+    }
 }
 
 /// Creates a session without cookies for the site at `base_url`, and returns its token.
@@ -172,10 +194,17 @@ async fn log_in(client: &Client, site: &CountingSite) -> SessionToken {
     client.session(&token).rotate().await.unwrap().access_token
 }
 
+#[rstest]
+#[case::one_server(async { Deployment::One(Box::new(RedisProcess::start().await)) })]
+#[case::sentinels(async { Deployment::Sentinels(RedisSentinels::start().await) })]
+#[case::cluster(async { Deployment::Cluster(RedisCluster::start(3, 0).await) })]
 #[tokio::test]
-async fn booking_flow_books_exactly_once_across_two_instances() {
-    let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
-    let (first, second) = (start_gateway(&redis).await, start_gateway(&redis).await);
+async fn booking_flow_books_exactly_once_across_two_instances(
+    #[case] redis: impl Future<Output = Deployment>,
+) {
+    let (redis, site) = (redis.await, CountingSite::start().await);
+    let start = async || start_gateway_at(&redis.url(), &[]).await;
+    let (first, second) = (start().await, start().await);
     let one = Client::new(first.base()).unwrap();
     let other = Client::new(second.base()).unwrap();
     let token = log_in(&one, &site).await;
@@ -323,8 +352,10 @@ async fn start_gateway_to(site: &BookingSite) -> Service {
     .await
 }
 
+/// Runs a script with the HTTP client httpx. To use the gateway instead of the site, the script
+/// changes only the base URL and two header fields: `Authorization` and `Referer`.
 #[tokio::test]
-async fn httpx_books_on_a_django_site_over_tls_with_a_changed_base_url_and_one_header_field() {
+async fn httpx_client_logs_in_books_and_logs_out_on_a_django_site_through_the_gateway() {
     let site = BookingSite::of_django().await;
     let service = start_gateway_to(&site).await;
     let mut flow = python_packages::script("gateway_flow.py");

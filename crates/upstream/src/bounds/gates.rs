@@ -1,4 +1,4 @@
-//! Semaphores by key. A semaphore exists only while it is used.
+//! Semaphores (gates), one for each key. A semaphore exists only while it is used.
 
 use std::{
     collections::HashMap,
@@ -30,13 +30,13 @@ struct Gate {
     freed: AtomicUsize,
 }
 
-/// Reference to the gate of a key. Dropping the last reference removes the gate.
+/// Reference to the gate (semaphore) of a key. When the last reference to a gate is dropped, the
+/// gate is removed from the map.
 #[derive(Debug)]
 struct Reference<K: Hash + Eq + Clone> {
     gates: Arc<Gates<K>>,
     key: K,
-    /// Gate (semaphore) to which this reference points. `None` only while the reference is being
-    /// dropped.
+    /// Gate to which this reference points. `None` only while the reference is being dropped.
     gate: Option<Arc<Gate>>,
 }
 
@@ -137,8 +137,8 @@ impl<K: Hash + Eq + Clone> Gates<K> {
         }
     }
 
-    /// Returns a value that detects the release of a permit of the gate of `key`, if the release
-    /// happens after this call.
+    /// Returns a value that detects that a permit of the gate of `key` was released after this
+    /// call.
     pub(super) fn watch(self: &Arc<Self>, key: K) -> Watched<K> {
         let reference = self.reference(key);
         Watched {

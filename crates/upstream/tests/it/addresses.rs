@@ -183,7 +183,7 @@ impl Lookup for Failing {
     "no connection to the site could be made in time"
 )]
 #[tokio::test]
-async fn request_to_a_host_name_without_addresses_is_not_sent(
+async fn failed_name_resolution_returns_an_error_with_outcome_not_sent(
     #[case] url: &str,
     #[case] expected: &str,
 ) {

@@ -115,7 +115,7 @@ fn proxied_request_is_rejected_if_no_service_client_is_configured(
 /// A request with HTTP/1.0 may come from a proxy: nginx sends HTTP/1.0 to upstream servers by
 /// default. Without service clients, such a request must be rejected.
 #[test]
-fn http_1_0_request_is_treated_as_proxied_and_rejected_if_no_service_client_is_configured() {
+fn http_1_0_request_is_rejected_like_a_proxied_request_if_no_service_client_is_configured() {
     let mut request = request(&[("host", "127.0.0.1:8000")]);
     request.version = Version::HTTP_10;
     let rejected = ServiceClients::default().authorize(&request, Scope::Create);

@@ -70,3 +70,39 @@ async fn request_with_content_length_and_transfer_encoding_returns_400_and_is_no
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
     assert_eq!(site.seen().connections(), 0);
 }
+
+#[rstest]
+#[case::field_value_on_two_lines("X-A: 1\r\n 2\r\n")]
+#[case::space_before_the_colon("Transfer-Encoding : chunked\r\n")]
+#[tokio::test]
+async fn request_with_a_malformed_header_field_returns_400_and_is_not_sent(
+    #[case] malformed: &str,
+) {
+    let site = TestSite::answering(OK).await;
+    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let token = app.log_in_to(&site).await;
+    let fields = format!("Host: broker.example\r\nAuthorization: Bearer {token}\r\n");
+    let request = format!("GET /v1/upstream/book HTTP/1.1\r\n{fields}{malformed}\r\n");
+    let answer = app.send_raw(request.as_bytes(), READ_TIMEOUT).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+    assert_eq!(site.seen().connections(), 0);
+}
+
+/// A server may accept LF as the end of a line (RFC 9112, section 2.2), but no such line may be
+/// passed on: the site could read it in another way.
+#[tokio::test]
+async fn request_with_lf_line_ends_is_sent_to_the_site_once_with_crlf_line_ends() {
+    let site = TestSite::answering(OK).await;
+    let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
+    let token = app.log_in_to(&site).await;
+    let fields = format!("Host: broker.example\nAuthorization: Bearer {token}\nX-A: 1\nX-B: 2\n");
+    let request = format!("GET /v1/upstream/book HTTP/1.1\n{fields}\n");
+    let answer = app.send_raw(request.as_bytes(), READ_TIMEOUT).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(site.seen().total(), 1);
+    let head = site.seen().last_head();
+    assert!(head.contains("\r\nX-A: 1\r\n"), "{head:?}");
+    assert!(head.contains("\r\nX-B: 2\r\n"), "{head:?}");
+    assert!(!head.replace("\r\n", "").contains(['\r', '\n']), "{head:?}");
+}

@@ -1,7 +1,13 @@
 //! Tests of cookies that are not stored when an answer arrives: the answer and the metrics report
 //! them, and the service stores them later if it can.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
@@ -13,6 +19,7 @@ use super::{
     gateway, gateway_with, login_over,
 };
 use crate::{
+    hooked_repository::HookedRepository,
     metrics::scrape,
     test_app::{Store, TestApp, assert_problem},
 };
@@ -131,6 +138,50 @@ async fn answer_is_passed_on_during_a_store_outage_and_its_cookies_are_stored_la
     .await;
 }
 
+#[tokio::test]
+async fn set_cookie_line_that_is_not_utf_8_is_counted_as_ignored() {
+    let answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: name=J\xf6rg; Path=/\r\n\
+                   Set-Cookie: sid=2; Path=/\r\nContent-Length: 0\r\n\r\n";
+    let site = TestSite::answering(answer).await;
+    let app = TestApp::builder()
+        .with(gateway)
+        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .spawn(Store::Memory)
+        .await;
+    let token = app.log_in_to(&site).await;
+    let call = app.upstream(Method::GET, &token, "/");
+    assert_eq!(call.send().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
+    let ignored = "tee_session_cookies_ignored_total{reason=\"syntax\"} 1\n";
+    let scraped = scrape(&app).await;
+    assert!(scraped.contains(ignored), "{scraped}");
+}
+
+#[tokio::test]
+async fn cookies_whose_merge_conflicts_with_other_changes_are_stored_later() {
+    let site = TestSite::answering(setting("sid=2; Path=/")).await;
+    let is_contended = Arc::new(AtomicBool::new(true));
+    let app = TestApp::builder()
+        .with(gateway)
+        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .spawn_on(HookedRepository::contended_while(&is_contended));
+    app.until_ready().await;
+    let token = app.log_in_to(&site).await;
+    let call = app.upstream(Method::GET, &token, "/book");
+    let response = call.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["x-upstream-cookies"], "unsaved");
+    assert_eq!(app.cookies(&token).await, json!({"sid": "1"}));
+    is_contended.store(false, Ordering::SeqCst);
+    eventually(Duration::from_secs(5), async || {
+        let kept = "tee_session_upstream_cookies_unsaved_total{outcome=\"kept_late\"} 1\n";
+        scrape(&app).await.contains(kept)
+    })
+    .await;
+    assert_eq!(app.cookies(&token).await, json!({"sid": "2"}));
+    assert_eq!(site.seen().total(), 1);
+}
+
 /// Redis is full: it serves reads and deletions, but refuses writes. The cookies of an answer wait to
 /// be stored when the client ends the session. They are lost as well if the client rotates the token.
 #[tokio::test]
@@ -156,10 +207,10 @@ async fn cookies_that_wait_to_be_stored_are_counted_as_lost_when_the_session_end
 }
 
 /// Redis is full for several seconds: it serves reads but refuses writes. The service therefore
-/// still sends requests to the site, and the cookies of several answers wait to be stored. The
-/// pause between two attempts to store the cookies must not grow without limit.
+/// still sends requests to the site, and the cookies of several answers of the site wait to be
+/// stored. The pause between two attempts to store the cookies must not grow without limit.
 #[tokio::test]
-async fn cookies_of_several_answers_are_stored_after_a_store_outage_in_the_order_of_the_answers() {
+async fn cookies_received_during_a_store_outage_are_stored_later_in_the_order_of_the_answers() {
     const FULL_FOR: Duration = Duration::from_millis(3_500);
     let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;
     let site = setting_site().await;

@@ -25,8 +25,8 @@ impl FaultyRepository {
         LastRevocation(state.last_revocations.get(subject).copied().unwrap_or(0))
     }
 
-    /// Returns the expired sessions of the subject. A list with the fault contains these sessions.
-    /// A correct list leaves them out.
+    /// Returns the expired sessions of the subject. A correct list does not contain these sessions.
+    /// A list with [`Fault::ListKeepsExpiredSessions`] contains them.
     async fn expired(&self, subject: &Subject) -> Result<Vec<IndexedSession>, RepositoryError> {
         let page = self.correct.list(subject, None, usize::MAX).await?;
         let live: Vec<_> = page.sessions.iter().map(|session| session.id).collect();

@@ -29,9 +29,10 @@ pub(super) struct SentinelReport {
     received_at: Instant,
 }
 
-/// Consensus of the sentinels about the primary.
+/// Result of combining the reports of all sentinels. The function [`consensus`] has the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Consensus {
+    /// The server at this address is the primary.
     Primary(Address),
     /// A failover is in progress: at least one sentinel is promoting a replica to primary.
     FailingOver,

@@ -37,7 +37,7 @@ async fn pod_termination_grace_period_exceeds_shutdown_delay_plus_shutdown_timeo
 }
 
 #[rstest]
-fn kubernetes_startup_and_liveness_probes_tolerate_30_s_of_failures_and_ignore_readiness(
+fn startup_and_liveness_probes_fail_after_at_least_30_s_and_do_not_use_the_readiness_path(
     #[values("base", "production", "gateway")] overlay: &str,
 ) {
     let manifests = Manifests::render(overlay);
@@ -174,7 +174,9 @@ fn gateway_instances_reach_public_addresses_on_port_443_only() {
     let [ipv4, ipv6] = &to_sites["to"].as_array().unwrap()[..] else {
         panic!("{to_sites}");
     };
-    assert_eq!(ipv6["ipBlock"], json!({"cidr": "2000::/3"}));
+    let except = json!(["2001::/23", "2001:db8::/32", "2002::/16"]);
+    let public = json!({"cidr": "2000::/3", "except": except});
+    assert_eq!(ipv6["ipBlock"], public);
     let except = ipv4["ipBlock"]["except"].as_array().unwrap();
     for private in [
         "10.0.0.0/8",

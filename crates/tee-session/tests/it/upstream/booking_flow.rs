@@ -1,6 +1,6 @@
-//! Test of a booking over TLS, with the recipes in `docs/recipes` and with the Rust client. The
-//! client logs in with a CSRF token, rotates the token of the session, lists the times, books with
-//! a `GET`, and adds a partner.
+//! Test of a booking over TLS, with the recipes in `docs/recipes`, with requests and with the Rust
+//! client. The client logs in with a CSRF token, rotates the token of the session, lists the times,
+//! books with a `GET`, and adds a partner.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ enum Site {
 enum Caller {
     Curl,
     Httpx,
+    Requests,
     RustClient,
 }
 
@@ -31,7 +32,7 @@ enum Caller {
 #[tokio::test]
 async fn booking_flow_over_tls_books_exactly_once(
     #[values(Site::Php, Site::Django)] site: Site,
-    #[values(Caller::Curl, Caller::Httpx, Caller::RustClient)] caller: Caller,
+    #[values(Caller::Curl, Caller::Httpx, Caller::Requests, Caller::RustClient)] caller: Caller,
 ) {
     let site = match site {
         Site::Php => BookingSite::of_counting_php().await,
@@ -48,6 +49,10 @@ async fn booking_flow_over_tls_books_exactly_once(
         Caller::Httpx => {
             let mut httpx = python_packages::recipe("gateway_booking.py");
             output_of(httpx.args(arguments)).await
+        }
+        Caller::Requests => {
+            let mut requests = python_packages::script("requests_booking.py");
+            output_of(requests.args(arguments)).await
         }
         Caller::RustClient => flow_of_rust_client(&service, &site).await,
     };
