@@ -78,9 +78,9 @@ pub(crate) async fn run(
 }
 
 /// Measures the response times of regular clients before and during an attack on a service with the
-/// further flags `flags`. `begin` starts the attack and returns a value. `end` takes this value, ends the attack, and returns `true` if the
-/// attack lasted until then. Returns the row of the result table, and `true` if the expectations
-/// were met.
+/// further flags `flags`. `begin` starts the attack and returns a value. `end` takes this value,
+/// ends the attack, and returns `true` if the attack lasted until then. Returns the row of the
+/// result table, and `true` if the expectations were met.
 async fn trial<A>(
     lab: &Lab,
     flags: &[&str],

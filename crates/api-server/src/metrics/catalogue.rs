@@ -161,9 +161,9 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "tee_session_cookies_ignored_total",
         "Cookies of new sessions and Set-Cookie lines that were ignored, by reason: syntax (a \
          character that browsers refuse, or bytes that are not UTF-8), domain (Domain does not \
-         match the URL, or is a public suffix), insecure (Secure over http, or a Secure cookie would be replaced over http), \
-         prefix (__Host- or __Secure- without what these names require), too_large (name and value \
-         are too long), full (the session has no room left)",
+         match the URL, or is a public suffix), insecure (Secure over http, or a Secure cookie \
+         would be replaced over http), prefix (__Host- or __Secure- without what these names \
+         require), too_large (name and value are too long), full (the session has no room left)",
     ),
     (
         Kind::Counter,

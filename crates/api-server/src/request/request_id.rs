@@ -25,7 +25,7 @@ const MAX_REQUEST_ID_LEN: usize = 128;
 /// The client sets the id with one `X-Request-Id` header. If this header is missing, repeated or
 /// invalid, or contains credentials of the request, a new id is generated. On `/v1/introspect` and
 /// `/v1/revoke`, an id of 32 or more characters (without hyphens) is used only after the form was
-/// read, and only if it contains no value of the form: see [`AcceptedId`].
+/// read, and only if it contains no word of the form that may be a token: see [`AcceptedId`].
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(HeaderValue);
 
@@ -64,8 +64,8 @@ impl RequestId {
 /// token. The extensions of the request contain a clone of the cell.
 pub(crate) type AcceptedId = Rc<OnceCell<RequestId>>;
 
-/// Uses the id that the client set from now on, unless it contains a value of `form`, the form in
-/// the request body. Does nothing if the extensions of the request contain no [`AcceptedId`].
+/// Uses the id that the client set from now on, unless it contains a word of `form` that may be a
+/// token. `form` is the form in the request body. Does nothing if the extensions of the request contain no [`AcceptedId`].
 pub(crate) fn accept_id(request: &HttpRequest, form: &[u8]) {
     if let Some(accepted) = request.extensions().get::<AcceptedId>()
         && let Some(id) = RequestId::given(request.headers())

@@ -16,6 +16,9 @@ const MAX_LEN: usize = 1024 * 1024;
 /// Reads a regular file of at most 1 MiB, such as a certificate. Follows symbolic links, which
 /// Kubernetes uses for the files of a Secret. The content is erased from memory when it is dropped.
 ///
+/// The crate `tee-session-redis-adapter` has the same function. Neither crate depends on the other,
+/// and the domain, on which both depend, reads no files.
+///
 /// # Errors
 /// Fails if `path` is not a regular file, if the file is larger than 1 MiB, or if it cannot be
 /// read.

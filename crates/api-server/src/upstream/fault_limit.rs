@@ -60,7 +60,8 @@ impl FaultLimit {
 
     /// Counts a fault of `site` at the time `now`. Returns `None` if the fault must not be logged.
     /// Otherwise returns the number of unlogged faults: those of this origin and cause since their
-    /// last line, and those that the limit on all faults has left out since the last line.
+    /// last line, and those that the limit on all faults has left out since the last line. If there
+    /// are more than [`MAX_FAULTS`] faults, the counts of outdated ones are lost.
     fn next(&self, site: &Site, cause: &'static str, now: Instant) -> Option<u64> {
         let mut faults = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let fault = (site.clone(), cause);

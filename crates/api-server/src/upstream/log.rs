@@ -32,7 +32,7 @@ pub(super) fn failed(site: &SiteLabel, called: &Site, error: &UpstreamError) {
     if matches!(error, UpstreamError::Busy(_)) {
         return;
     }
-    // Each cause has advice of its own.
+    // Faults with the same advice count as one cause.
     let advice = advice::of(error);
     FAULTS.log(called, advice, Instant::now(), |unlogged| {
         let (site, origin) = (site.as_str(), called.origin());
@@ -65,7 +65,7 @@ pub(super) fn cookies_not_kept_at_once(site: &SiteLabel, token: &SessionToken, o
                 tracing::warn!(%token_prefix, site, unlogged, "Upstream cookies lost");
             });
         }
-        // A logout during a call is not a fault.
+        // A logout or a rotation during a call is not a fault of the store or of the site.
         Unsaved::Gone => tracing::debug!(%token_prefix, site, "Upstream cookies without a session"),
     }
 }

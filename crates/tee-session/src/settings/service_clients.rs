@@ -66,9 +66,12 @@ fn fault(text: &str, error: &serde_json::Error) -> String {
         Err(error) => format!("it is not valid JSON {}", at(&error)),
         Ok(clients) => {
             let mut clients = clients.iter().zip(1..);
-            let invalid = clients.find(|(client, _)| Entry::deserialize(*client).is_err());
+            let invalid = clients.find_map(|(client, number)| {
+                let fault = Entry::deserialize(client).err()?;
+                Some(format!("client {number}: {}", member_fault(&fault)))
+            });
             match invalid {
-                Some((_, number)) => format!("client {number}: {}", member_fault(error)),
+                Some(fault) => fault,
                 // A parsed client has no repeated members.
                 None => format!("{} {}", member_fault(error), at(error)),
             }
@@ -125,6 +128,10 @@ mod tests {
     #[case::repeated_id(
         "[{\"id\": \"s3cret\", \"id\": \"a\", \"secret_sha256\": \"s3cret\", \"scopes\": []}]",
         "id is repeated (line 1, column "
+    )]
+    #[case::repeated_id_and_another_fault(
+        "[{\"id\": \"a\", \"id\": \"b\", \"secret_sha256\": \"s3cret\", \"scopes\": []}, {\"id\": \"c\"}]",
+        "client 2: secret_sha256 is missing"
     )]
     #[case::unknown_member("[{\"s3cret\": 1}]", "client 1: a member has an unknown name")]
     fn error_in_service_clients_names_the_client_or_the_position_but_no_secret(

@@ -164,9 +164,14 @@ fn site_that_closes_idle_connections_gets_each_request_at_most_once(
             }
         }
         assert!(unanswered > 0, "the site answered every request");
-        // Checks that the race took place: some connections were closed, and others were reused.
+        // Checks that the race took place: some idle connections were closed, and others were
+        // reused. A request without an answer also ends its connection.
         let connections = server.seen().connections();
-        assert!(connections > races / 100, "{connections} connections");
+        let closed = connections.saturating_sub(unanswered);
+        assert!(
+            closed > races / 100,
+            "{closed} of {connections} connections"
+        );
         assert!(answered > races / 4, "{answered} answers");
         assert!(!is_tls || not_sent > 0, "no request was not sent");
         assert!(
@@ -235,29 +240,28 @@ async fn request_whose_connection_is_cut_is_sent_at_most_once(
 async fn request_whose_reused_connection_is_cut_is_sent_exactly_once(
     #[values("GET", "POST")] method: &str,
 ) {
-    let server = TestSite::start(|mut stream, seen| async move {
-        seen.read_request(&mut stream).await;
-        let _ = stream.write_all(OK.as_bytes()).await;
-        seen.read_request(&mut stream).await;
-    })
-    .await;
-    let (client, site) = (client(ClientSettings::default()), site_of(&server));
-    text(get(&client, &site, "/").await.unwrap()).await.unwrap();
-    // The connection becomes ready for the next request in the background.
-    sleep(Duration::from_millis(5)).await;
-    let request = request(method.parse().unwrap(), "/book").with_body("slot=7".into());
-    let error = client
-        .send(&site, request, place(&site).await)
-        .await
-        .unwrap_err()
-        .error;
-    assert_eq!(error.outcome(), Outcome::Unknown);
-    assert_eq!(server.seen().requests("/book"), 1);
-    assert_eq!(
-        server.seen().connections(),
-        1,
-        "no second connection was made"
-    );
+    // The connection becomes ready for the next request in the background, so it may be reused only
+    // at a later attempt.
+    for _ in 0..100 {
+        let server = TestSite::start(|mut stream, seen| async move {
+            while seen.read_request(&mut stream).await.is_some() && seen.requests("/book") == 0 {
+                let _ = stream.write_all(OK.as_bytes()).await;
+            }
+        })
+        .await;
+        let (client, site) = (client(ClientSettings::default()), site_of(&server));
+        text(get(&client, &site, "/").await.unwrap()).await.unwrap();
+        tokio::task::yield_now().await;
+        let request = request(method.parse().unwrap(), "/book").with_body("slot=7".into());
+        let place = place(&site).await;
+        let failed = client.send(&site, request, place).await.unwrap_err();
+        assert_eq!(failed.error.outcome(), Outcome::Unknown);
+        assert_eq!(server.seen().requests("/book"), 1);
+        if server.seen().connections() == 1 {
+            return;
+        }
+    }
+    panic!("no connection was reused");
 }
 
 #[tokio::test]

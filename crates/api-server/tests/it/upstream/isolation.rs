@@ -74,7 +74,8 @@ async fn requests_to_a_hanging_site_do_not_use_up_the_limit_of_other_requests() 
         durations.push(began.elapsed());
     }
     durations.sort();
-    assert!(durations[10] < Duration::from_millis(100), "{durations:?}");
+    // The calls to the hanging site end after 20 s.
+    assert!(durations[10] < Duration::from_secs(5), "{durations:?}");
     assert_eq!(hanging.seen().total(), 4);
     end_hanging(calls);
 }
