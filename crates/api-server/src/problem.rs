@@ -7,6 +7,7 @@ use actix_web::{
         header::{ALLOW, HeaderName, HeaderValue},
     },
 };
+use metrics::counter;
 use tee_session_auth_middleware::{
     AuthError, Challenge, InvalidMember, ProblemCode, ProblemDetails,
 };
@@ -288,11 +289,20 @@ impl ApiError {
         Self::Unsaved(Box::new(self))
     }
 
-    /// Logs the error if the session store failed. Other errors are not logged. Must be called
-    /// exactly once for each error, when the error is converted to a response.
+    /// Logs the error if the session store failed, and counts it if the index of a subject is
+    /// corrupt. Other errors are not logged. Must be called exactly once for each error, when the
+    /// error is converted to a response.
     pub(crate) fn log_failure(&self) {
         match self {
-            Self::Auth(error) | Self::Login(error) => error.log_failure(),
+            Self::Auth(error) | Self::Login(error) => {
+                if let AuthError::Session(SessionError::Repository(
+                    RepositoryError::CorruptIndex { .. },
+                )) = error
+                {
+                    counter!("tee_session_corrupt_indexes_total").increment(1);
+                }
+                error.log_failure();
+            }
             Self::NotSent(error) | Self::Unsaved(error) => error.log_failure(),
             _ => {}
         }

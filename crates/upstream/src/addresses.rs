@@ -37,11 +37,22 @@ impl FromStr for AllowedNetworks {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let entries = text.split(',').map(str::trim);
         let entries = entries.filter(|entry| !entry.is_empty());
-        let networks = entries.map(|entry| {
-            let network = entry.parse().or_else(|_| entry.parse().map(IpAddr::into));
-            network.map_err(|_| InvalidNetwork)
-        });
-        networks.collect::<Result<_, _>>().map(Self)
+        entries.map(network).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// Parses a network or an address. Converts an IPv4-mapped IPv6 network to an IPv4 network, because
+/// the addresses of sites are converted to IPv4 before they are compared with it.
+fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
+    let network = entry.parse().or_else(|_| entry.parse().map(IpAddr::into));
+    let network: IpNet = network.map_err(|_| InvalidNetwork)?;
+    match (network.addr().to_canonical(), network.prefix_len()) {
+        (address @ IpAddr::V4(_), prefix) if network.max_prefix_len() == 128 => {
+            // A larger network than the one of all mapped addresses would match no address.
+            let prefix = prefix.checked_sub(96).ok_or(InvalidNetwork)?;
+            IpNet::new(address, prefix).map_err(|_| InvalidNetwork)
+        }
+        _ => Ok(network),
     }
 }
 

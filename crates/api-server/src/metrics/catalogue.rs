@@ -180,6 +180,11 @@ const METRICS: &[(Kind, &str, &str)] = &[
         "Reads of corrupt session records",
     ),
     (
+        Kind::CounterFromZero,
+        "tee_session_corrupt_indexes_total",
+        "Requests that failed because the index of a subject is corrupt",
+    ),
+    (
         Kind::Gauge,
         "tee_session_store_up",
         "1 while the store is available to every worker, 0 otherwise",

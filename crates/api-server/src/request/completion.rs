@@ -207,3 +207,23 @@ impl Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rotation_of_a_partitioned_store_needs_time_for_one_more_step() {
+        let call_timeout = Duration::from_millis(500);
+        let (result, received) = oneshot::channel();
+        let requester: Requester = Requester {
+            result,
+            respond_by: Instant::now() + call_timeout * 5 / 2,
+            call_timeout,
+        };
+        assert!(requester.has_time_to_rotate(false));
+        assert!(!requester.has_time_to_rotate(true));
+        drop(received);
+        assert!(!requester.has_time_to_rotate(false));
+    }
+}

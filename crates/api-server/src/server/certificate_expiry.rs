@@ -75,7 +75,7 @@ pub async fn watch_certificate(file: PathBuf) {
     loop {
         let file = file.clone();
         if let Ok(Ok(chain)) = spawn_blocking(move || chain_in(&file)).await {
-            logged.check(&chain);
+            logged.check(&chain, Instant::now());
         }
         sleep(POLL_INTERVAL).await;
     }
@@ -100,14 +100,13 @@ impl LoggedWarnings {
         Self { file, last: None }
     }
 
-    /// Logs the warnings about the certificates in `chain`, at most once a day for the same
-    /// warnings.
-    pub(super) fn check(&mut self, chain: &[CertificateDer<'_>]) {
+    /// Logs the warnings about the certificates in `chain` at the time `now`, at most once a day for
+    /// the same warnings.
+    pub(super) fn check(&mut self, chain: &[CertificateDer<'_>], now: Instant) {
         let warnings = warnings(chain);
-        let was_logged = self
-            .last
-            .as_ref()
-            .is_some_and(|(last, logged)| *last == warnings && logged.elapsed() < WARNING_INTERVAL);
+        let was_logged = self.last.as_ref().is_some_and(|(last, logged)| {
+            *last == warnings && now.duration_since(*logged) < WARNING_INTERVAL
+        });
         if was_logged {
             return;
         }
@@ -128,7 +127,7 @@ impl LoggedWarnings {
                 ),
             }
         }
-        self.last = Some((warnings, Instant::now()));
+        self.last = Some((warnings, now));
     }
 }
 
@@ -191,4 +190,28 @@ fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>
 
 fn formatted(time: OffsetDateTime) -> String {
     time.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use tee_session_test_support::{CapturedLogs, TestAuthority};
+
+    use super::*;
+
+    #[test]
+    fn unchanged_warning_is_logged_again_after_a_day() {
+        const EVENT: &str = "The TLS certificate has expired or expires soon: renew or replace it";
+        let authority = TestAuthority::new();
+        let in_1997 = OffsetDateTime::UNIX_EPOCH + Duration::days(10_000);
+        let expired = authority.issue_until("localhost", in_1997);
+        let chain = chain_in(&expired.certificate_file).unwrap();
+        let mut warnings = LoggedWarnings::new(expired.certificate_file.clone());
+        let logs = CapturedLogs::start();
+        let started = Instant::now();
+        for (hours, logged) in [(0, 1), (23, 1), (24, 2), (47, 2), (48, 3)] {
+            let later = std::time::Duration::from_secs(hours * 60 * 60);
+            warnings.check(&chain, started + later);
+            assert_eq!(logs.events(EVENT).len(), logged, "after {hours} h");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -141,7 +141,7 @@ impl ReloadedCertificate {
             last = checked.unwrap_or_default();
             let current = self.current.load_full();
             set_expiry_metric(&current.cert);
-            warnings.check(&current.cert);
+            warnings.check(&current.cert, Instant::now());
             sleep(POLL_INTERVAL).await;
         }
     }

@@ -1,9 +1,13 @@
 //! Tests of logins, token rotations and logouts with a slow Redis, or with a client that
 //! disconnects before the response. Each operation must be completed or undone.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::Value;
 use socket2::SockRef;
@@ -13,6 +17,7 @@ use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
 
 use crate::{
+    metrics::scrape,
     subjects::{build_body_with_subject, get_token},
     test_app::{TestApp, assert_problem},
 };
@@ -131,6 +136,16 @@ async fn count_records(redis: &RedisProcess) -> usize {
     keys.into_array().len()
 }
 
+/// Creates 1200 sessions of one subject, without a session limit.
+async fn create_many_sessions(redis: &RedisProcess) {
+    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    app.until_ready().await;
+    for _ in 0..1_200 {
+        let created = app.post_session(&build_body_with_subject(SUBJECT)).await;
+        assert_eq!(created.status(), StatusCode::CREATED);
+    }
+}
+
 fn login_request() -> String {
     let body = build_body_with_subject(SUBJECT).to_string();
     format!(
@@ -158,6 +173,42 @@ async fn with_a_slow_redis_a_login_at_the_session_limit_of_a_subject_ends_its_ol
     assert_eq!(status(&tokens[0]).await, StatusCode::UNAUTHORIZED);
     assert_eq!(status(&tokens[1]).await, StatusCode::OK);
     assert_eq!(status(&tokens[2]).await, StatusCode::OK);
+}
+
+/// Simulates a subject that has many sessions when its session limit is lowered. Its next login must
+/// not exceed the time limit, because then no login of this subject would succeed any more.
+#[tokio::test]
+async fn first_login_after_the_session_limit_was_lowered_ends_all_sessions_above_the_limit() {
+    let slow = SlowRedis::start(3, AtLimit::EvictOldest).await;
+    create_many_sessions(&slow.redis).await;
+    slow.proxy.set(Fault::Delay(Duration::from_millis(2)));
+    let token = slow.log_in().await;
+    assert_eq!(slow.app.get_session(&token).await.status(), StatusCode::OK);
+    assert_eq!(count_records(&slow.redis).await, 3);
+}
+
+/// Simulates a subject with so many sessions that a slow Redis cannot remove all of them within the
+/// time limit of the request (5 s).
+#[tokio::test]
+async fn ending_all_sessions_of_a_subject_returns_503_after_5_seconds_and_can_be_repeated() {
+    let slow = SlowRedis::start(3, AtLimit::Refuse).await;
+    create_many_sessions(&slow.redis).await;
+    slow.proxy.set(Fault::Delay(DELAY));
+    let end_all = async || {
+        let path = format!("/v1/sessions?subject={SUBJECT}");
+        let request = slow.app.request(Method::DELETE, &path);
+        request.send().await.unwrap()
+    };
+    let started = Instant::now();
+    let response = end_all().await;
+    let elapsed = started.elapsed();
+    assert_problem(response, 503, "store_unavailable").await;
+    // The margin allows for a busy machine.
+    let expected = Duration::from_secs(5)..Duration::from_secs(10);
+    assert!(expected.contains(&elapsed), "{elapsed:?}");
+    slow.proxy.set(Fault::None);
+    assert_eq!(end_all().await.status(), StatusCode::OK);
+    assert_eq!(count_records(&slow.redis).await, 0);
 }
 
 #[tokio::test]
@@ -261,21 +312,49 @@ async fn shutdown_waits_for_a_logout_whose_client_has_disconnected() {
     assert_eq!(shown.status(), StatusCode::UNAUTHORIZED);
 }
 
+/// Starts the application with a Redis server behind a proxy. The repository waits longer for each
+/// reply than the application has for a whole login or rotation (5 × 50 ms).
+async fn start_with_a_short_time_limit() -> SlowRedis {
+    let redis = RedisProcess::start().await;
+    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
+    let app = TestApp::builder()
+        .with(|settings| {
+            settings.call_timeout = Duration::from_millis(50);
+            settings.metrics_address = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+        })
+        .spawn_with_redis(
+            RedisSettings::new(&format!("redis://{}", proxy.address()))
+                .unwrap()
+                .with_command_timeout(COMMAND_TIMEOUT),
+        );
+    app.until_ready().await;
+    SlowRedis { proxy, app, redis }
+}
+
 /// Simulates a Redis server that is too slow for a token rotation within the time limit. The
 /// service must then end the rotation before it moves the session to the new token.
 #[tokio::test]
 async fn token_rotation_returns_503_and_keeps_the_old_token_valid_if_redis_is_too_slow() {
-    let redis = RedisProcess::start().await;
-    let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;
-    let app = TestApp::builder()
-        // The repository waits up to 500 ms for each reply, but the whole operation has only 5 x 50
-        // ms.
-        .with(|settings| settings.call_timeout = Duration::from_millis(50))
-        .spawn_with_redis(RedisSettings::new(&format!("redis://{}", proxy.address())).unwrap());
-    app.until_ready().await;
+    let SlowRedis { proxy, app, .. } = &start_with_a_short_time_limit().await;
     let token = app.log_in().await;
     proxy.set(Fault::Delay(Duration::from_millis(200)));
     assert_problem(app.rotate(&token).await, 503, "store_unavailable").await;
     proxy.set(Fault::None);
     assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
+}
+
+/// Simulates a Redis server that is too slow for a login within the time limit. The service must
+/// then remove the session that it stored, because no client has its token.
+#[tokio::test]
+async fn login_returns_503_and_leaves_no_session_if_redis_is_too_slow() {
+    let SlowRedis { proxy, app, redis } = &start_with_a_short_time_limit().await;
+    proxy.set(Fault::Delay(DELAY));
+    let response = app.post_session(&build_body_with_subject(SUBJECT)).await;
+    assert_problem(response, 503, "store_unavailable").await;
+    proxy.set(Fault::None);
+    eventually(Duration::from_secs(10), async || {
+        scrape(app).await.contains(r#"reason="undelivered"} 1"#)
+    })
+    .await;
+    assert_eq!(count_records(redis).await, 0);
 }

@@ -65,6 +65,8 @@ async fn unauthenticated_create_request_returns_401_before_the_body_is_read() {
 #[rstest]
 #[case::forwarded("forwarded", "for=1.2.3.4")]
 #[case::forwarded_for("x-forwarded-for", "1.2.3.4")]
+#[case::via("via", "1.1 proxy")]
+#[case::real_ip("x-real-ip", "1.2.3.4")]
 #[case::host_not_loopback("host", "golf.example")]
 #[tokio::test]
 async fn proxied_create_requests_return_403_if_no_service_clients_are_configured(
@@ -77,6 +79,21 @@ async fn proxied_create_requests_return_403_if_no_service_clients_are_configured
         .header(name, value);
     let response = request.json(&build_valid_body()).send().await.unwrap();
     assert_problem(response, 403, "insufficient_scope").await;
+}
+
+/// HTTP/1.0 is the default of nginx for upstream servers.
+#[tokio::test]
+async fn http_1_0_request_returns_403_if_no_service_clients_are_configured() {
+    let app = TestApp::spawn(Store::Memory).await;
+    for (version, status) in [("1.0", "403"), ("1.1", "200")] {
+        let request = format!(
+            "GET /v1/sessions?subject=a HTTP/{version}\r\nHost: localhost\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let answer = app.send_raw(request.as_bytes(), Duration::from_secs(5));
+        let answer = answer.await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,16 @@
 //! Tests of subjects and labels, and of listing and ending the sessions of a subject.
 
+use std::net::SocketAddr;
+
 use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tee_session_test_support::RedisProcess;
 
-use crate::test_app::{Store, TestApp, assert_problem, build_valid_body, parse_time};
+use crate::{
+    metrics::scrape,
+    test_app::{Store, TestApp, assert_problem, build_valid_body, parse_time},
+};
 
 pub(crate) const SESSIONS: &str = "/v1/sessions";
 
@@ -470,7 +475,10 @@ async fn metrics_contain_no_session_id_and_no_subject() {
 #[tokio::test]
 async fn login_of_a_subject_whose_session_index_is_corrupt_returns_500_without_retry_after() {
     let redis = RedisProcess::start().await;
-    let app = TestApp::builder().spawn_on_redis(&redis.url());
+    let free = SocketAddr::from(([127, 0, 0, 1], 0));
+    let app = TestApp::builder()
+        .with(|settings| settings.metrics_address = Some(free))
+        .spawn_on_redis(&redis.url());
     app.until_ready().await;
     let created = create_session(&app, &build_body_with_subject("member-4711")).await;
     let details = redis.command(&["KEYS", "subject:*:details"]).await;
@@ -484,4 +492,9 @@ async fn login_of_a_subject_whose_session_index_is_corrupt_returns_500_without_r
     assert!(!problem.to_string().contains("subject:"), "{problem}");
     let shown = app.get_session(get_token(&created)).await;
     assert_eq!(shown.status(), StatusCode::OK);
+    let scraped = scrape(&app).await;
+    assert!(
+        scraped.contains("\ntee_session_corrupt_indexes_total 1\n"),
+        "{scraped}"
+    );
 }

@@ -76,8 +76,14 @@ fn failures_of_the_store_are_logged_once_per_second() {
     for _ in 0..10 {
         error.log_failure();
     }
-    let most = 1 + usize::try_from(started.elapsed().as_secs()).unwrap();
-    let logged = logs.events(UNAVAILABLE).len();
+    assert_limited(&logs, UNAVAILABLE, 1, started);
+}
+
+/// Asserts that `event` was logged since the time `started`, at most `per_second` times per second.
+fn assert_limited(logs: &CapturedLogs, event: &str, per_second: usize, started: Instant) {
+    let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();
+    let most = per_second * (1 + seconds);
+    let logged = logs.events(event).len();
     assert!((1..=most).contains(&logged), "{logged} of at most {most}");
 }
 
@@ -119,8 +125,16 @@ async fn log_lines_of_repeated_deletions_that_change_nothing_are_limited(
     for _ in 0..3 * per_second {
         let _ = sessions.delete(&SessionToken::generate()).await;
     }
-    let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();
-    let most = per_second * (1 + seconds);
-    let logged = logs.events(event).len();
-    assert!((1..=most).contains(&logged), "{logged} of at most {most}");
+    assert_limited(&logs, event, per_second, started);
+}
+
+#[actix_web::test]
+async fn log_lines_of_requests_with_unknown_tokens_are_limited() {
+    let logs = CapturedLogs::start();
+    let sessions = SessionManager::new(CountingRepository::default(), SessionPolicy::default());
+    let started = Instant::now();
+    for _ in 0..300 {
+        let _ = sessions.get(&SessionToken::generate()).await;
+    }
+    assert_limited(&logs, "Session not found", 100, started);
 }

@@ -8,6 +8,7 @@
 )]
 
 mod attempts;
+mod either;
 mod index_renewals;
 mod manager;
 mod mutants;

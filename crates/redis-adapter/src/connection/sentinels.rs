@@ -73,7 +73,7 @@ impl Sentinels {
             return None;
         };
         let (reports, received_reports) = watch::channel(vec![None; sentinels.len()]);
-        let (faults, last_fault) = watch::channel(String::new());
+        let (faults, last_fault) = watch::channel("no sentinel has replied yet".to_owned());
         let mut polling = JoinSet::new();
         for (number, sentinel) in sentinels.iter().enumerate() {
             let settings = for_sentinel(settings, sentinel, credentials);
@@ -82,12 +82,7 @@ impl Sentinels {
             polling.spawn(async move {
                 let on_report =
                     |report| reports.send_modify(|reports| reports[number] = Some(report));
-                let on_fault = |fault: ConnectFault| {
-                    let server = settings.server_name();
-                    let explanation = Explanation::of(&settings, &server, fault);
-                    faults.send_replace(explanation.what);
-                };
-                poll_forever(&settings, &service, on_report, on_fault).await;
+                poll_forever(&settings, &service, on_report, &faults).await;
             });
         }
         Some(Self {
@@ -173,23 +168,24 @@ impl Sentinels {
 }
 
 /// Polls one sentinel in an endless loop, and reconnects after each fault. Passes each report to
-/// `on_report` and each fault to `on_fault`.
+/// `on_report`, and sends the explanation of each fault to `faults`.
 async fn poll_forever(
     settings: &RedisSettings,
     service: &str,
     on_report: impl Fn(SentinelReport),
-    on_fault: impl Fn(ConnectFault),
+    faults: &watch::Sender<String>,
 ) {
     let mut backoff = Backoff::new();
     loop {
-        match connect(settings, &Breaker::without_metrics(), false).await {
+        let fault = match connect(settings, &Breaker::without_metrics(), false).await {
             Ok(connected) => {
                 let client = &connected.client;
-                let fault = poll_while_connected(client, service, &mut backoff, &on_report).await;
-                on_fault(fault);
+                poll_while_connected(client, service, &mut backoff, &on_report).await
             }
-            Err(fault) => on_fault(fault),
-        }
+            Err(fault) => fault,
+        };
+        let explanation = Explanation::find(settings, &settings.server_name(), fault).await;
+        faults.send_replace(explanation.what);
         sleep(backoff.next_pause()).await;
     }
 }

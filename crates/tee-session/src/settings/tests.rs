@@ -321,7 +321,16 @@ fn error_in_service_clients_of_the_settings_file_names_the_client_and_no_positio
 #[case::upstream_user_agent("upstream_user_agent = \"a\\nb\"", "the value must be visible ASCII")]
 #[case::upstream_login_path(
     "upstream_login_paths = [\"/login?x\"]",
-    "the paths must begin with a slash, and have no query and no semicolon"
+    "the paths must begin with a slash, be percent-encoded as the site sends them, and have no query, no \
+     semicolon and no *"
+)]
+#[case::upstream_login_path_that_is_not_percent_encoded(
+    "upstream_login_paths = [\"/übersicht\"]",
+    "the paths must begin with a slash, be percent-encoded"
+)]
+#[case::upstream_login_path_with_a_wildcard(
+    "upstream_login_paths = [\"/login*\"]",
+    "the paths must begin with a slash, be percent-encoded"
 )]
 #[case::upstream_login_url(
     "upstream_login_paths = [\"https://golf.example/login\"]",

@@ -14,6 +14,7 @@ use tee_session_api_server::{
         http::StatusCode,
     },
 };
+use url::Url;
 
 use super::Reader;
 
@@ -108,15 +109,24 @@ fn entries(text: &str) -> impl Iterator<Item = String> {
 }
 
 fn parse_paths(text: &str) -> Result<Vec<String>, &'static str> {
+    // Redirects are parsed as URLs, in which other characters are percent-encoded.
+    let is_url_path = |path: &str| {
+        let url = Url::parse("https://site").and_then(|site| site.join(path));
+        url.is_ok_and(|url| url.path() == path)
+    };
     let is_path = |path: &String| {
         let target = Target::parse(path);
-        target.is_ok_and(|target| target.path() == path && !path.contains(';'))
+        let is_target = target.is_ok_and(|target| target.path() == path);
+        is_target && is_url_path(path) && !path.contains([';', '*'])
     };
     let paths: Vec<_> = entries(text).collect();
     if paths.iter().all(is_path) {
         Ok(paths)
     } else {
-        Err("the paths must begin with a slash, and have no query and no semicolon")
+        Err(
+            "the paths must begin with a slash, be percent-encoded as the site sends them, and \
+             have no query, no semicolon and no *",
+        )
     }
 }
 

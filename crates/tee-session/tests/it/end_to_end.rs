@@ -153,7 +153,8 @@ async fn session_stays_available_after_the_instance_that_created_it_is_killed() 
 }
 
 #[tokio::test]
-async fn service_with_in_memory_store_is_ready_at_once_and_logs_that_sessions_are_not_durable() {
+async fn service_with_default_settings_is_ready_at_once_and_warns_about_its_store_and_its_clients()
+{
     let started = Instant::now();
     let mut service = service::start(&[]).await;
     service.until_ready(Duration::from_secs(2)).await;
@@ -167,11 +168,12 @@ async fn service_with_in_memory_store_is_ready_at_once_and_logs_that_sessions_ar
         service.status(Method::GET, "/v1/session", &token).await,
         StatusCode::OK
     );
-    assert!(
-        service
-            .output()
-            .contains("Sessions are kept in the memory of this process")
-    );
+    for warning in [
+        "Sessions are kept in the memory of this process",
+        "never put a proxy in front of this service",
+    ] {
+        assert!(service.output().contains(warning), "{warning}");
+    }
     service.signal(Signal::SIGINT);
     assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
 }

@@ -3,12 +3,16 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
 use rstest::rstest;
 use tee_session_test_support::{eventually, free_port};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::Command,
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
@@ -16,28 +20,42 @@ use crate::service;
 
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// Runs `tee-session ARGUMENTS` on a pseudo-terminal until a line contains `expected`, and returns
-/// this line.
-async fn line_on_a_terminal(arguments: &str, expected: &str) -> String {
-    let command = format!("exec {} {arguments}", env!("CARGO_BIN_EXE_tee-session"));
-    let mut process = Command::new("script")
-        .args(["--quiet", "--command", &command, "/dev/null"])
-        .env_remove("TSA_LOG_FORMAT")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("script is installed (util-linux)");
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let found = async {
-        loop {
-            let line = lines.next_line().await.unwrap().expect("the service runs");
-            if line.contains(expected) {
-                return line;
+/// A shell command that runs on a pseudo-terminal.
+struct Terminal {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Terminal {
+    /// Prints the id of the process, and then runs `tee-session ARGUMENTS` in this process.
+    fn start(arguments: &str) -> Self {
+        let binary = env!("CARGO_BIN_EXE_tee-session");
+        let command = format!("echo process id: $$; exec {binary} {arguments}");
+        let mut process = Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .env_remove("TSA_LOG_FORMAT")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("script is installed (util-linux)");
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { process, lines }
+    }
+
+    /// Waits until a line contains `expected`, and returns this line.
+    async fn line_with(&mut self, expected: &str) -> String {
+        let found = async {
+            loop {
+                let line = self.lines.next_line().await.unwrap();
+                let line = line.expect("the service runs");
+                if line.contains(expected) {
+                    return line;
+                }
             }
-        }
-    };
-    timeout(WITHIN, found).await.unwrap()
+        };
+        timeout(WITHIN, found).await.unwrap()
+    }
 }
 
 #[tokio::test]
@@ -45,15 +63,29 @@ async fn log_on_a_terminal_is_text_and_names_the_url_of_the_docs() {
     let port = free_port();
     let expected =
         format!("Listening on http://127.0.0.1:{port}, try http://127.0.0.1:{port}/docs");
-    let line = line_on_a_terminal(&format!("--port {port}"), &expected).await;
+    let mut terminal = Terminal::start(&format!("--port {port}"));
+    let line = terminal.line_with(&expected).await;
     assert!(!line.contains('{'), "{line}");
 }
 
 #[tokio::test]
 async fn log_on_a_terminal_is_json_if_the_log_format_is_json() {
     let arguments = format!("--port {} --log-format json", free_port());
-    let line = line_on_a_terminal(&arguments, "Listening on").await;
+    let line = Terminal::start(&arguments).line_with("Listening on").await;
     assert!(line.trim_end().starts_with('{'), "{line}");
+}
+
+/// A terminal sends SIGHUP when it is closed.
+#[tokio::test]
+async fn sighup_stops_a_service_on_a_terminal_gracefully() {
+    let mut terminal = Terminal::start(&format!("--port {}", free_port()));
+    let id = terminal.line_with("process id: ").await;
+    let id = id.trim_end().rsplit(' ').next().unwrap().parse().unwrap();
+    terminal.line_with("Listening on").await;
+    kill(Pid::from_raw(id), Signal::SIGHUP).unwrap();
+    terminal.line_with("Shutting down").await;
+    let ended = timeout(WITHIN, terminal.process.wait()).await.unwrap();
+    assert_eq!(ended.unwrap().code(), Some(0));
 }
 
 /// The log must contain an address that a browser can open. The address on which the service

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use rstest::rstest;
 use serde_json::json;
 use tee_session_test_support::{RedisProcess, eventually};
@@ -129,23 +129,29 @@ async fn log_lines_of_an_introspection_contain_the_id_of_the_client_unless_it_is
 #[tokio::test]
 async fn log_lines_of_requests_from_a_service_client_contain_the_client_id() {
     let service = service::start(&["--service-clients", CLIENTS]).await;
+    let send = async |request: RequestBuilder, event: &str| {
+        let request = request.basic_auth(CLIENT_ID, Some(CLIENT_SECRET));
+        let response = request.send().await.unwrap().error_for_status().unwrap();
+        eventually(WITHIN, async || !service.events(event).is_empty()).await;
+        let logged = &service.events(event)[0];
+        assert_eq!(logged["span"]["service_client"], CLIENT_ID, "{logged}");
+        response
+    };
     let body = json!({"cookies": {"a": "1"}, "base_url": "https://golf.example"});
-    let request = service.request(Method::POST, "/v1/sessions").json(&body);
-    let request = request.basic_auth(CLIENT_ID, Some(CLIENT_SECRET));
-    assert_eq!(request.send().await.unwrap().status(), 201);
-    eventually(WITHIN, async || {
-        !service.events("Session created").is_empty()
-    })
-    .await;
-    let created = service.events("Session created");
-    assert_eq!(created[0]["span"]["service_client"], CLIENT_ID);
-    let list = service.request(Method::GET, "/v1/sessions?subject=member-4711");
-    let list = list.basic_auth(CLIENT_ID, Some(CLIENT_SECRET));
-    assert_eq!(list.send().await.unwrap().status(), 200);
-    const LISTED: &str = "Sessions of a subject listed";
-    eventually(WITHIN, async || !service.events(LISTED).is_empty()).await;
-    let listed = service.events(LISTED);
-    assert_eq!(listed[0]["span"]["service_client"], CLIENT_ID);
+    let create = service.request(Method::POST, "/v1/sessions").json(&body);
+    let created = send(create, "Session created").await;
+    let created: serde_json::Value = created.json().await.unwrap();
+    let revoke = service.request(Method::POST, "/v1/revoke");
+    let revoke = revoke.header("content-type", "application/x-www-form-urlencoded");
+    let token = created["access_token"].as_str().unwrap();
+    send(revoke.body(format!("token={token}")), "Session deleted").await;
+    for (method, event) in [
+        (Method::GET, "Sessions of a subject listed"),
+        (Method::DELETE, "Sessions of a subject revoked"),
+    ] {
+        let request = service.request(method, "/v1/sessions?subject=member-4711");
+        send(request, event).await;
+    }
     assert!(!service.output().contains("member-4711"));
 }
 

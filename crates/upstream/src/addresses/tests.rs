@@ -132,6 +132,7 @@ fn forbidden_port_or_network_is_accepted_only_in_an_allowed_network(
 #[case("")]
 #[case("10.0.0.0/8")]
 #[case("10.0.0.1, ::1")]
+#[case("::/0")]
 fn networks_and_single_addresses_are_parsed_as_allowed_networks(#[case] text: &str) {
     assert!(text.parse::<AllowedNetworks>().is_ok());
 }
@@ -140,8 +141,21 @@ fn networks_and_single_addresses_are_parsed_as_allowed_networks(#[case] text: &s
 #[case("10.0.0.0/33")]
 #[case("golf.example")]
 #[case("10.0.0.1 10.0.0.2")]
+#[case::matches_no_address("::ffff:0:0/64")]
 fn text_that_is_not_a_list_of_networks_is_rejected(#[case] text: &str) {
     assert_eq!(text.parse::<AllowedNetworks>(), Err(InvalidNetwork));
+}
+
+#[rstest]
+#[case("::ffff:10.0.0.0/104")]
+#[case("::ffff:10.0.0.1")]
+fn allowed_network_of_ipv4_mapped_addresses_allows_ipv4_addresses(#[case] network: &str) {
+    let policy = AddressPolicy::default().allow_networks(network.parse().unwrap());
+    assert_eq!(check("https://10.0.0.1", &policy), Ok(()));
+    assert_eq!(
+        check("https://192.168.0.1", &policy),
+        Err(non_public("192.168.0.1"))
+    );
 }
 
 #[test]
