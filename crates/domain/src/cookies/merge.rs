@@ -83,13 +83,12 @@ impl<'a> Merge<'a> {
     /// set it again with each answer. The removal of expired cookies alone does not count either,
     /// because expired cookies are never returned or sent.
     pub(super) fn is_changed(&self) -> bool {
-        let stored = self.stored.iter();
-        let stored = stored.filter(|entry| !entry.is_expired(self.now));
+        let live = self.stored.iter().filter(|old| !old.is_expired(self.now));
         let is_stored = |new: &Entry<'_>| {
-            let mut stored = stored.clone();
+            let mut stored = self.stored.iter();
             stored.any(|old| old.name == new.name && !is_worth_writing(old, new, self.now))
         };
-        stored.clone().count() != self.entries.len() || !self.entries.iter().all(is_stored)
+        live.count() != self.entries.len() || !self.entries.iter().all(is_stored)
     }
 
     /// Merges the `Set-Cookie` lines one after the other. Returns the lines that were ignored.
