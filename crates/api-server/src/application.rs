@@ -107,7 +107,7 @@ impl Application {
         let certificate = certificate.transpose()?;
         let tls = certificate.as_ref().map(ReloadedCertificate::server_config);
         let tls = tls.transpose()?;
-        let listener = bind::listen(settings.address, "api_port")?;
+        let listener = bind::listen(settings.address, ["api_host", "api_port"])?;
         // The metrics recorder is installed before any metric is registered, because a metric that
         // is registered without a recorder records nothing.
         let metrics_address = settings.metrics_address;

@@ -82,7 +82,8 @@ pub struct ApiSettings {
     /// the request body does not count. The value should be twice the timeout of one repository
     /// call.
     pub answer_timeout: Duration,
-    /// Timeout of one repository call. The repository itself applies this timeout. A request that
+    /// Timeout of one repository call. The repository itself applies this timeout. In a partitioned
+    /// store, each step of a move to a new token has this timeout. A request that
     /// creates or rotates a session makes up to five calls, and cannot be aborted between these
     /// calls. The request is therefore answered after at most five times this timeout.
     pub call_timeout: Duration,
@@ -201,10 +202,11 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let contains = |ip: IpAddr, other: IpAddr| {
         ip == other || ip.is_unspecified() && (ip.is_ipv6() || other.is_ipv4())
     };
+    let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
     // With port 0, each listener gets a free port of its own.
     one.port() == other.port()
         && one.port() != 0
-        && (contains(one.ip(), other.ip()) || contains(other.ip(), one.ip()))
+        && (contains(one_ip, other_ip) || contains(other_ip, one_ip))
 }
 
 /// A combination of settings with which the API does not start. The error messages name the

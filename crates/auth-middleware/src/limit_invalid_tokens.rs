@@ -72,8 +72,9 @@ impl<R: SessionRepository> LimitInvalidTokens<R> {
         }
     }
 
-    /// Adds the member `outcome` with the value `outcome` to the problem details of each request
-    /// that this middleware answers with 429. A gateway needs this member.
+    /// Adds the member `outcome` to the problem details of each request that this middleware answers
+    /// with 429. `outcome` is the value of the member, such as `not_sent` for a gateway to another
+    /// site.
     #[must_use]
     pub fn with_outcome(mut self, outcome: &'static str) -> Self {
         self.outcome = Some(outcome);

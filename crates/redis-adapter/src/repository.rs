@@ -94,7 +94,8 @@ impl RedisRepository {
         Ok(self.pool.wait_until_connected(within).await?)
     }
 
-    /// Returns a deadline that begins now: the current time plus the command timeout. All round
+    /// Returns the deadline of a call or step that starts now: the current time plus the command
+    /// timeout. All round
     /// trips of a call share one deadline, except those of a call whose steps must each have the
     /// whole command timeout, such as a rotation in a cluster.
     pub(crate) fn deadline(&self) -> Instant {

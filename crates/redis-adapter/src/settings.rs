@@ -114,8 +114,9 @@ impl RedisSettings {
 
     /// Sets the command timeout. A timeout above one day is reduced to one day.
     ///
-    /// A call of the repository ends within twice the command timeout. There is one exception: a
-    /// call that lists or revokes sessions may take up to 2 s.
+    /// A call of the repository ends within twice the command timeout. There are two exceptions: a
+    /// call that lists or revokes sessions may take up to 2 s, and a rotation in a cluster up to
+    /// four times the command timeout.
     #[must_use]
     pub fn with_command_timeout(mut self, command_timeout: Duration) -> Self {
         self.command_timeout = command_timeout.min(LONGEST_COMMAND_TIMEOUT);

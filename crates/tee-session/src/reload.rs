@@ -58,7 +58,7 @@ async fn read(path: PathBuf) -> Result<String, String> {
     let read = move || {
         let content = read_regular_file(&path).map_err(|error| error.to_string())?;
         let text = str::from_utf8(&content).map(str::to_owned);
-        text.map_err(|_| "the file must be UTF-8".to_owned())
+        text.map_err(|_| "it is not UTF-8 text".to_owned())
     };
     let read = spawn_blocking(read).await;
     read.unwrap_or_else(|error| Err(error.to_string()))

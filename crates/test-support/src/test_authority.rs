@@ -84,16 +84,6 @@ impl TestAuthority {
         files
     }
 
-    /// Issues a certificate for `localhost` and `127.0.0.1` that is not valid before `valid_from`.
-    #[must_use]
-    pub fn issue_from(&self, name: &str, valid_from: OffsetDateTime) -> IssuedCertificate {
-        let files = self.files(name);
-        self.sign_with(name, &["localhost", "127.0.0.1"], &files, |params| {
-            params.not_before = valid_from;
-        });
-        files
-    }
-
     /// Issues a certificate for `localhost` and `127.0.0.1` that is valid from `valid_from` until
     /// `expires_at`.
     #[must_use]

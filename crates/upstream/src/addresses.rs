@@ -46,14 +46,16 @@ impl FromStr for AllowedNetworks {
 fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
     let network = entry.parse().or_else(|_| entry.parse().map(IpAddr::into));
     let network: IpNet = network.map_err(|_| InvalidNetwork)?;
-    match (network.addr().to_canonical(), network.prefix_len()) {
-        (address @ IpAddr::V4(_), prefix) if network.max_prefix_len() == 128 => {
-            // A larger network than the one of all mapped addresses would match no address.
-            let prefix = prefix.checked_sub(96).ok_or(InvalidNetwork)?;
-            IpNet::new(address, prefix).map_err(|_| InvalidNetwork)
-        }
-        _ => Ok(network),
-    }
+    let IpNet::V6(v6) = network else {
+        return Ok(network);
+    };
+    let Some(v4) = v6.addr().to_ipv4_mapped() else {
+        return Ok(network);
+    };
+    // A prefix shorter than /96 would also contain other addresses than the mapped ones.
+    let prefix = v6.prefix_len().checked_sub(96).ok_or(InvalidNetwork)?;
+    let v4 = Ipv4Net::new(v4, prefix).map_err(|_| InvalidNetwork)?;
+    Ok(v4.into())
 }
 
 /// Parse error for [`AllowedNetworks`]. `Display` states what is allowed.

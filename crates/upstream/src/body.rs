@@ -31,7 +31,7 @@ pub enum BodyError {
     #[error("the body of the answer broke off")]
     Broken(#[source] Arc<hyper::Error>),
     /// The site sent no byte of the body for the duration of the stall timeout.
-    #[error("the site sent no more of the body of its answer in time")]
+    #[error("the site did not send the rest of the answer's body in time")]
     Stalled,
     /// The body is longer than the maximum length of an answer's body.
     #[error("the body of the answer is longer than {limit} bytes")]

@@ -61,7 +61,7 @@ pub(crate) fn listen(
         RESERVED_CONNECTIONS,
         TrustedProxies::default(),
     );
-    let listener = bind::listen(address, "metrics_port")?;
+    let listener = bind::listen(address, ["metrics_host", "metrics_port"])?;
     let bound = listener.local_addr()?;
     // Connections to this listener do not count as connections to the API.
     let lifecycle = Arc::new(Lifecycle::new());

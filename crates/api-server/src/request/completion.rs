@@ -35,7 +35,7 @@ const NEW_SESSION_CALLS: u32 = 5;
 /// token. The last step is a check of the subject index.
 const STEPS_FROM_MOVE: u32 = 2;
 
-/// The same number for a partitioned store, which moves a session in two steps.
+/// Number of these steps in a partitioned store, which moves a session in two steps.
 const STEPS_FROM_PARTITIONED_MOVE: u32 = 3;
 
 /// The request that waits for the result of an operation. Through its `Requester`, an operation can

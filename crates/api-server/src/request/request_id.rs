@@ -65,7 +65,8 @@ impl RequestId {
 pub(crate) type AcceptedId = Rc<OnceCell<RequestId>>;
 
 /// Uses the id that the client set from now on, unless it contains a word of `form` that may be a
-/// token. `form` is the form in the request body. Does nothing if the extensions of the request contain no [`AcceptedId`].
+/// token. `form` is the form in the request body. Does nothing if the extensions of the request
+/// contain no [`AcceptedId`].
 pub(crate) fn accept_id(request: &HttpRequest, form: &[u8]) {
     if let Some(accepted) = request.extensions().get::<AcceptedId>()
         && let Some(id) = RequestId::given(request.headers())
@@ -107,9 +108,8 @@ impl Serialize for RequestId {
 
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use actix_web::http::header::AUTHORIZATION;
+    use rstest::rstest;
 
     use super::*;
 

@@ -11,7 +11,7 @@ use metrics::gauge;
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
-use x509_parser::{certificate::X509Certificate, parse_x509_certificate};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
 
 use crate::server::regular_file::read_regular_file;
 
@@ -68,8 +68,8 @@ pub fn certificate_warnings(file: &Path) -> io::Result<Vec<CertificateWarning>> 
     chain_in(file).map(|chain| warnings(&chain))
 }
 
-/// Logs the [warnings](certificate_warnings) about the certificates in `file` at once, when they
-/// change, and then once a day. Ignores a file that cannot be read. Never completes.
+/// Reads `file` every hour, and logs the [warnings](certificate_warnings) about its certificates: at
+/// once, after a change, and then once a day. Ignores a file that cannot be read. Never completes.
 pub async fn watch_certificate(file: PathBuf) {
     let mut logged = LoggedWarnings::new(file.clone());
     loop {
@@ -82,11 +82,16 @@ pub async fn watch_certificate(file: PathBuf) {
 }
 
 fn chain_in(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
-    let content = read_regular_file(file)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&content).collect();
-    // The error of the PEM parser is not used, because its text may repeat content of the file.
-    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = parse_chain(&read_regular_file(file)?);
     chain.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Parses a certificate chain in PEM format. Returns `None` if `pem` contains no certificate or is
+/// malformed. The error of the PEM parser is not passed on, because its text may repeat content of
+/// the file.
+pub(super) fn parse_chain(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    chain.ok().filter(|chain| !chain.is_empty())
 }
 
 /// Warnings about the certificates of one file, and the time at which they were last logged.
@@ -104,10 +109,7 @@ impl LoggedWarnings {
     /// the same warnings.
     pub(super) fn check(&mut self, chain: &[CertificateDer<'_>], now: Instant) {
         let warnings = warnings(chain);
-        let was_logged = self.last.as_ref().is_some_and(|(last, logged)| {
-            *last == warnings && now.duration_since(*logged) < WARNING_INTERVAL
-        });
-        if was_logged {
+        if self.was_logged(&warnings, now) {
             return;
         }
         for CertificateWarning { subject, problem } in &warnings {
@@ -128,6 +130,13 @@ impl LoggedWarnings {
             }
         }
         self.last = Some((warnings, now));
+    }
+
+    /// Returns whether exactly `warnings` were logged last, less than a day before `now`.
+    fn was_logged(&self, warnings: &[CertificateWarning], now: Instant) -> bool {
+        self.last.as_ref().is_some_and(|(last, logged)| {
+            last == warnings && now.duration_since(*logged) < WARNING_INTERVAL
+        })
     }
 }
 
@@ -154,7 +163,8 @@ fn warnings(chain: &[CertificateDer<'_>]) -> Vec<CertificateWarning> {
             validity.not_before.to_datetime(),
             validity.not_after.to_datetime(),
         );
-        // Certificates with a short lifetime are usually renewed when a third of it is left.
+        // Certificates with a short lifetime are usually renewed when a third of it is left. If only
+        // half of that is left, the renewal has probably failed.
         let warning_time = MAX_WARNING_TIME.min((until - from) / 6_i32);
         let problem = if from > now {
             Problem::NotValidBefore(from)
@@ -172,7 +182,8 @@ fn warnings(chain: &[CertificateDer<'_>]) -> Vec<CertificateWarning> {
 }
 
 /// Returns the subject of `certificate`. If the subject is empty, returns the first alternative
-/// name. If there is none, returns `number`, the position of the certificate in its file.
+/// name. If the certificate has no alternative name either, returns `number`, its position in the
+/// file.
 fn name_of(certificate: &X509Certificate<'_>, number: usize) -> String {
     let subject = certificate.subject().to_string();
     if !subject.is_empty() {
@@ -180,7 +191,11 @@ fn name_of(certificate: &X509Certificate<'_>, number: usize) -> String {
     }
     let names = certificate.subject_alternative_name().ok().flatten();
     let name = names.and_then(|names| names.value.general_names.first());
-    name.map_or_else(|| format!("number {number}"), ToString::to_string)
+    match name {
+        Some(GeneralName::DNSName(name)) => (*name).to_owned(),
+        Some(name) => name.to_string(),
+        None => format!("number {number}"),
+    }
 }
 
 fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
@@ -194,24 +209,26 @@ fn formatted(time: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tee_session_test_support::{CapturedLogs, TestAuthority};
-
     use super::*;
 
     #[test]
-    fn unchanged_warning_is_logged_again_after_a_day() {
-        const EVENT: &str = "The TLS certificate has expired or expires soon: renew or replace it";
-        let authority = TestAuthority::new();
-        let in_1997 = OffsetDateTime::UNIX_EPOCH + Duration::days(10_000);
-        let expired = authority.issue_until("localhost", in_1997);
-        let chain = chain_in(&expired.certificate_file).unwrap();
-        let mut warnings = LoggedWarnings::new(expired.certificate_file.clone());
-        let logs = CapturedLogs::start();
-        let started = Instant::now();
-        for (hours, logged) in [(0, 1), (23, 1), (24, 2), (47, 2), (48, 3)] {
-            let later = std::time::Duration::from_secs(hours * 60 * 60);
-            warnings.check(&chain, started + later);
-            assert_eq!(logs.events(EVENT).len(), logged, "after {hours} h");
+    fn unchanged_warning_is_due_again_after_a_day() {
+        let expired = vec![CertificateWarning {
+            subject: "CN=localhost".to_owned(),
+            problem: Problem::ExpiresAt(OffsetDateTime::UNIX_EPOCH),
+        }];
+        let mut warnings = LoggedWarnings::new(PathBuf::from("chain.pem"));
+        let logged = Instant::now();
+        assert!(!warnings.was_logged(&expired, logged));
+        warnings.last = Some((expired.clone(), logged));
+        for (hours, was_logged) in [(0, true), (23, true), (24, false)] {
+            let later = logged + std::time::Duration::from_secs(hours * 60 * 60);
+            assert_eq!(
+                warnings.was_logged(&expired, later),
+                was_logged,
+                "after {hours} h"
+            );
         }
+        assert!(!warnings.was_logged(&[], logged), "other warnings");
     }
 }

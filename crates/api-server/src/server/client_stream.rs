@@ -54,8 +54,8 @@ const MAX_WITHHELD: usize = 8 * 1_024;
 /// a connection is idle, and the time for writing a response.
 ///
 /// If requests are pipelined, the framework parses the next requests while it handles the first
-/// one. Its response then depends on the last parsed request instead of the handled request: for
-/// example, on the method `HEAD` or on `Connection: close`. `ClientStream` therefore delivers no
+/// one. The response to the first request then depends on the last parsed request: for example, on
+/// the method `HEAD` or on `Connection: close`. `ClientStream` therefore delivers no
 /// byte of a request until the previous request is answered, and no byte after the last response of
 /// the connection (RFC 9112, sections 9.3.2 and 9.6). `ClientStream` delays bytes, but does not
 /// parse them. Bytes are changed only if [`upgrade_offer`] removes an offer, and the number of bytes

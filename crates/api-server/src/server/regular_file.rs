@@ -1,4 +1,4 @@
-//! Reads files that are checked for changes while the server runs.
+//! Reads certificates, private keys and secrets from regular files.
 
 use std::{
     fs::File,

@@ -13,14 +13,14 @@ use tokio::{task::spawn_blocking, time::sleep};
 use tokio_rustls::rustls::{
     ServerConfig,
     crypto::aws_lc_rs::default_provider,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{PrivateKeyDer, pem::PemObject},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use zeroize::Zeroizing;
 
 use crate::server::{
-    certificate_expiry::{LoggedWarnings, set_expiry_metric},
+    certificate_expiry::{LoggedWarnings, parse_chain, set_expiry_metric},
     regular_file::read_regular_file,
 };
 
@@ -46,7 +46,7 @@ impl TlsFiles {
     ///
     /// # Errors
     /// Fails in each of these cases:
-    /// - A file cannot be read.
+    /// - A file is not a regular file of at most 1 MiB, or cannot be read.
     /// - A file does not contain a certificate or a private key in PEM format.
     /// - The private key does not match the certificate.
     ///
@@ -83,9 +83,8 @@ impl Contents {
             let message = format!("{} cannot be read as PEM with {what}", file.display());
             io::Error::new(io::ErrorKind::InvalidData, message)
         };
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.certificate).collect();
-        let chain = chain.ok().filter(|chain| !chain.is_empty());
-        let chain = chain.ok_or_else(|| unusable(&files.certificate_file, "certificates"))?;
+        let chain = parse_chain(&self.certificate)
+            .ok_or_else(|| unusable(&files.certificate_file, "certificates"))?;
         let key = PrivateKeyDer::from_pem_slice(&self.private_key)
             .map_err(|_| unusable(&files.private_key_file, "a private key"))?;
         CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| {
@@ -128,8 +127,8 @@ impl ReloadedCertificate {
         Ok(Arc::new(config))
     }
 
-    /// Reloads the certificate whenever its files change, and warns before it expires. Never
-    /// completes.
+    /// Reloads the certificate whenever its files change. Logs a warning if a certificate has
+    /// expired, expires soon or is not valid yet. Never completes.
     pub(crate) async fn watch(self: Arc<Self>) {
         let mut last = None;
         let mut warnings = LoggedWarnings::new(self.files.certificate_file.clone());

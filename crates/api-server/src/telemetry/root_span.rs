@@ -114,9 +114,10 @@ fn sample(request: &ServiceRequest, route: &Route) -> (bool, Option<Context>) {
     if route.path.starts_with("/health") {
         return (false, None);
     }
-    let caller = match route.has_token_in_form() {
-        true => None,
-        false => trace_context::caller(request.headers()),
+    let caller = if route.has_token_in_form() {
+        None
+    } else {
+        trace_context::caller(request.headers())
     };
     let settings = request.app_data::<Data<ApiSettings>>();
     let sampling = settings.and_then(|settings| settings.trace_sampling.as_ref());

@@ -1,21 +1,18 @@
 //! Tests of `/v1/authorize`, which authorizes requests for gateways (forward authentication).
 
-use std::{
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
-use tee_session_api_server::{InvalidTokenLimit, NearCacheSettings};
+use tee_session_api_server::NearCacheSettings;
 use tee_session_domain::{RepositoryError, contract::repeat_if_late};
 use tee_session_test_support::RedisProcess;
 use tokio::time::sleep;
 
 use crate::{
     hooked_repository::HookedRepository,
-    test_app::{Store, TestApp, assert_problem, build_valid_body},
+    test_app::{Store, TestApp, allow_one_invalid_token, assert_problem, build_valid_body},
 };
 
 const AUTHORIZE: &str = "/v1/authorize";
@@ -210,12 +207,7 @@ async fn authorize_renews_the_idle_timeout() {
 #[tokio::test]
 async fn authorize_returns_401_and_never_429_for_any_number_of_invalid_tokens() {
     let app = TestApp::builder()
-        .with(|settings| {
-            settings.invalid_token_limit = Some(InvalidTokenLimit {
-                burst: NonZeroU32::MIN,
-                interval: Duration::from_secs(3_600),
-            });
-        })
+        .with(allow_one_invalid_token)
         .spawn(Store::Memory)
         .await;
     for _ in 0..10 {

@@ -126,7 +126,7 @@ async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
 #[case::login("/v1/sessions", "the login has no token yet; repeat the request")]
 #[case::rotation("/v1/session/rotate", "the session may still be alive")]
 #[tokio::test]
-async fn response_503_reports_for_a_login_that_there_is_no_token_yet(
+async fn detail_of_a_503_states_that_a_login_has_no_token_or_that_the_session_may_be_alive(
     #[case] path: &str,
     #[case] expected: &str,
     #[values(None, Some("a-key-of-this-request"))] idempotency_key: Option<&str>,

@@ -2,7 +2,6 @@
 //! response was lost.
 
 use std::{
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,14 +14,16 @@ use futures_util::future::{join, join_all};
 use reqwest::{Method, Response, StatusCode, header::HeaderValue};
 use rstest::rstest;
 use serde_json::{Value, json};
-use tee_session_api_server::{InvalidTokenLimit, Scope, ServiceClient, ServiceClients};
+use tee_session_api_server::{Scope, ServiceClient, ServiceClients};
 use tee_session_domain::SessionToken;
 use tee_session_test_support::{Fault, FaultProxy, RedisProcess, eventually};
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, time::sleep};
 
 use crate::{
     hooked_repository::HookedRepository,
-    test_app::{Store, TestApp, assert_problem, build_valid_body, get_etag},
+    test_app::{
+        Store, TestApp, allow_one_invalid_token, assert_problem, build_valid_body, get_etag,
+    },
 };
 
 /// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
@@ -412,12 +413,8 @@ async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
 /// repeats its rotation, the response must nevertheless contain the new token.
 #[tokio::test]
 async fn repeated_rotation_returns_the_new_token_to_an_address_over_the_limit_of_invalid_tokens() {
-    let limit = InvalidTokenLimit {
-        burst: NonZeroU32::MIN,
-        interval: Duration::from_secs(3_600),
-    };
     let app = TestApp::builder()
-        .with(|settings| settings.invalid_token_limit = Some(limit))
+        .with(allow_one_invalid_token)
         .spawn(Store::Memory)
         .await;
     let old = app.log_in().await;

@@ -364,7 +364,7 @@ async fn request_id_that_contains_the_token_in_the_form_is_replaced_by_a_new_id(
 #[case::wrong_secret("wrong", "token", 401)]
 #[case::malformed_form("s3cret", "Token", 400)]
 #[tokio::test]
-async fn request_id_that_may_contain_the_token_is_replaced_if_the_form_is_not_understood(
+async fn request_id_is_replaced_if_the_request_fails_before_its_form_is_parsed(
     #[case] secret: &str,
     #[case] parameter: &str,
     #[case] status: u16,

@@ -1,16 +1,16 @@
 //! Tests of the metrics at `/metrics`.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
-use tee_session_api_server::{InvalidTokenLimit, Scope, ServiceClient, ServiceClients};
+use tee_session_api_server::{Scope, ServiceClient, ServiceClients};
 use tee_session_domain::SessionId;
 use tee_session_test_support::{RedisProcess, eventually};
 use tokio::net::TcpStream;
 
-use crate::test_app::{Store, TestApp, build_valid_body};
+use crate::test_app::{Store, TestApp, allow_one_invalid_token, build_valid_body};
 
 /// SHA-256 hash of the client secret `s3cret` in hexadecimal.
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
@@ -237,10 +237,7 @@ async fn metrics_count_corrupt_session_records_and_invalid_tokens_over_the_limit
     let app = TestApp::builder()
         .with(|settings| {
             settings.metrics_address = Some(free);
-            settings.invalid_token_limit = Some(InvalidTokenLimit {
-                burst: NonZeroU32::MIN,
-                interval: Duration::from_secs(3_600),
-            });
+            allow_one_invalid_token(settings);
         })
         .spawn_on_redis(&redis.url());
     app.until_ready().await;

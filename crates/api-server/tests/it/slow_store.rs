@@ -2,19 +2,15 @@
 //! client takes to send the request body does not count. The tests use a slow store and a slow
 //! client.
 
-use std::{
-    num::NonZeroU32,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use reqwest::{Body, Method, StatusCode};
 use rstest::rstest;
-use tee_session_api_server::InvalidTokenLimit;
 use tokio::time::sleep;
 
 use crate::{
     hooked_repository::HookedRepository,
-    test_app::{Store, TestApp, assert_problem},
+    test_app::{Store, TestApp, allow_one_invalid_token, assert_problem},
 };
 
 /// Duration of each store call, just below the default timeout of a store call (500 ms).
@@ -36,10 +32,7 @@ async fn request_that_needs_several_slow_store_calls_returns_503_after_the_answe
     let app = TestApp::builder()
         .with(|settings| {
             settings.answer_timeout = ANSWER_TIMEOUT;
-            settings.invalid_token_limit = Some(InvalidTokenLimit {
-                burst: NonZeroU32::MIN,
-                interval: Duration::from_secs(3_600),
-            });
+            allow_one_invalid_token(settings);
         })
         .spawn_on(HookedRepository::new(|_| sleep(DELAY)));
     app.until_ready().await;

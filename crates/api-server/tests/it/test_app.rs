@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -9,7 +10,9 @@ use std::{
 use actix_web::rt::System;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use tee_session_api_server::{ApiSettings, Application, ServiceClients, StoreKind};
+use tee_session_api_server::{
+    ApiSettings, Application, InvalidTokenLimit, ServiceClients, StoreKind,
+};
 use tee_session_domain::{SessionPolicy, SessionRepository};
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
@@ -285,6 +288,14 @@ impl TestApp {
         let ended = tokio::task::spawn_blocking(move || server.join().unwrap());
         ended.await.unwrap().unwrap();
     }
+}
+
+/// Rejects all invalid tokens of an address but the first.
+pub(crate) fn allow_one_invalid_token(settings: &mut ApiSettings) {
+    settings.invalid_token_limit = Some(InvalidTokenLimit {
+        burst: NonZeroU32::MIN,
+        interval: Duration::from_secs(3_600),
+    });
 }
 
 pub(crate) fn build_valid_body() -> Value {

@@ -28,6 +28,11 @@ use crate::test_app::TestApp;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
+/// Enables the metrics on a free port.
+fn with_metrics(settings: &mut ApiSettings) {
+    settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
+}
+
 /// Enables the gateway for sites on this machine.
 pub(crate) fn gateway(settings: &mut ApiSettings) {
     let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty());

@@ -25,6 +25,8 @@ use tee_session_domain::{
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_test_support::CapturedLogs;
 
+use crate::failure_log::assert_limited;
+
 const CHALLENGE_WITHOUT_ERROR: &str = r#"Bearer realm="tee-session""#;
 const INVALID_TOKEN: &str = r#"Bearer realm="tee-session", error="invalid_token", error_description="Invalid or expired session token""#;
 
@@ -291,10 +293,8 @@ async fn current_session_extractor_without_bearer_auth_middleware_returns_500_an
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(read_body(response).await, "Internal error");
     }
-    let most = 1 + usize::try_from(started.elapsed().as_secs()).unwrap();
     let message = "CurrentSession is used on a route that BearerAuth does not wrap";
-    let logged = logs.events(message).len();
-    assert!((1..=most).contains(&logged), "{logged} of at most {most}");
+    assert_limited(&logs, message, 1, started);
 }
 
 #[rstest]

@@ -80,7 +80,12 @@ fn failures_of_the_store_are_logged_once_per_second() {
 }
 
 /// Asserts that `event` was logged since the time `started`, at most `per_second` times per second.
-fn assert_limited(logs: &CapturedLogs, event: &str, per_second: usize, started: Instant) {
+pub(crate) fn assert_limited(
+    logs: &CapturedLogs,
+    event: &str,
+    per_second: usize,
+    started: Instant,
+) {
     let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();
     let most = per_second * (1 + seconds);
     let logged = logs.events(event).len();

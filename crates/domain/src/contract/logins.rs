@@ -11,8 +11,8 @@ use proptest::{
 use super::{Harness, manager};
 use crate::{BaseUrl, Cookies};
 
-/// Number of random sessions that the test stores. Each session has about 90 cookies, so each kind
-/// of character occurs at each position of a value.
+/// Number of random sessions that the test stores. Each session has one base URL and about 90
+/// cookies, so each kind of character occurs at each position of a value.
 const DRAWS: usize = 30;
 
 /// If a session is stored with random valid cookies and a random valid base URL, the store returns

@@ -29,6 +29,16 @@ async fn merge<R: SessionRepository>(
         .await
 }
 
+/// Merges `line` into a live session.
+async fn merge_live<R: SessionRepository>(
+    sessions: &SessionManager<R>,
+    token: &SessionToken,
+    line: &str,
+) -> MergedSession {
+    let merged = merge(sessions, token, line).await;
+    merged.expect("a live session accepts a merge")
+}
+
 fn is_not_found(error: &UpdateError) -> bool {
     matches!(error, UpdateError::Session(SessionError::NotFound))
 }
@@ -46,9 +56,7 @@ pub async fn merged_cookies_and_their_attributes_are_read_back<H: Harness>(harne
     ];
     let mut merged = Cookies::default();
     for line in lines {
-        let result = merge(&sessions, &new.token, line)
-            .await
-            .expect("the session is live");
+        let result = merge_live(&sessions, &new.token, line).await;
         assert!(
             result.ignored.is_empty(),
             "no `Set-Cookie` line of the example may be ignored"
@@ -90,9 +98,7 @@ pub async fn merge_renews_the_idle_timeout<H: Harness>(harness: &H) {
         let new = store_session(&sessions).await;
         for _ in 0..3 {
             pass(pace, harness, SECOND * 5 / 4).await;
-            merge(&sessions, &new.token, "a=1")
-                .await
-                .expect("the session is live");
+            merge_live(&sessions, &new.token, "a=1").await;
         }
         pass(pace, harness, SECOND * 9 / 4).await;
         let merged = merge(&sessions, &new.token, "a=1").await;
@@ -117,21 +123,15 @@ pub async fn merge_within_the_touch_interval_does_not_renew_the_ttl<H: Harness>(
             loaded.remaining.expect("the record has a TTL")
         };
         let removal = "unknown=; Max-Age=0";
-        merge(&sessions, &new.token, removal)
-            .await
-            .expect("the session is live");
+        merge_live(&sessions, &new.token, removal).await;
         let renewed = remaining().await;
         pass(pace, harness, SECOND).await;
-        merge(&sessions, &new.token, removal)
-            .await
-            .expect("the session is live");
+        merge_live(&sessions, &new.token, removal).await;
         assert!(
             remaining().await <= renewed - SECOND * 9 / 10,
             "a merge within the touch interval that changes no cookie must not renew the TTL"
         );
-        merge(&sessions, &new.token, "a=1")
-            .await
-            .expect("the session is live");
+        merge_live(&sessions, &new.token, "a=1").await;
         assert!(
             remaining().await > renewed - SECOND * 9 / 10,
             "a merge that changes a cookie renews the TTL"
@@ -146,9 +146,7 @@ pub async fn expired_cookies_are_left_out<H: Harness>(harness: &H) {
         let sessions = manager(harness, 60);
         let new = store_session(&sessions).await;
         let line = format!("short=1; Max-Age={}", pace.seconds(2));
-        let merged = merge(&sessions, &new.token, &line)
-            .await
-            .expect("the session is live");
+        let merged = merge_live(&sessions, &new.token, &line).await;
         assert_eq!(
             merged.active.session.cookies.len(),
             2,
@@ -216,16 +214,12 @@ pub async fn merge_without_a_change_writes_nothing<H: Harness>(harness: &H) {
     let (sessions, repository) = (manager(harness, 60), harness.repository());
     let new = store_session(&sessions).await;
     let line = "a=1; Path=/; Max-Age=3600";
-    merge(&sessions, &new.token, line)
-        .await
-        .expect("the session is live");
+    merge_live(&sessions, &new.token, line).await;
     let seen = repository.load_for_update(&new.token, None).await;
     let seen = seen
         .expect("the call succeeds")
         .expect("the session is live");
-    merge(&sessions, &new.token, line)
-        .await
-        .expect("the session is live");
+    merge_live(&sessions, &new.token, line).await;
     let swapped =
         repository.compare_and_swap(&new.token, &seen.revision, &seen.session, SECOND * 60);
     assert_eq!(

@@ -407,7 +407,13 @@ fn expired_cookie_alone_is_no_reason_for_a_write(#[case] lines: &[&str]) {
     let later = NOW + Duration::seconds(10);
     let merged = stored.merged(&set_cookie(LOGIN_URL, lines), &base_url(), later);
     assert!(merged.cookies.is_none());
+}
+
+#[test]
+fn expired_cookie_that_is_set_again_with_the_same_value_is_written() {
+    let stored = merge(&Cookies::default(), &["a=1", "old=1; Max-Age=10"]);
     let same = set_cookie(LOGIN_URL, &["old=1; Max-Age=10"]);
+    let later = NOW + Duration::seconds(10);
     let again = stored.merged(&same, &base_url(), later).cookies.unwrap();
     assert_eq!(pairs(&again), [("a", "1"), ("old", "1")]);
 }

@@ -69,7 +69,7 @@ mod right {
     }
 }
 
-/// A repository whose answers differ from the defaults of the trait.
+/// A repository whose methods return other values than the defaults of the trait.
 struct Unusual(MemoryRepository);
 
 impl tee_session_domain::RepositoryLayer for Unusual {

@@ -184,9 +184,12 @@ async fn poll_forever(
             }
             Err(fault) => fault,
         };
-        let explanation = Explanation::find(settings, &settings.server_name(), fault).await;
-        faults.send_replace(explanation.what);
-        sleep(backoff.next_pause()).await;
+        let explain = async {
+            let explanation = Explanation::find(settings, &settings.server_name(), fault).await;
+            faults.send_replace(explanation.what);
+        };
+        // The search for the cause takes time. It runs during the pause.
+        tokio::join!(explain, sleep(backoff.next_pause()));
     }
 }
 

@@ -7,6 +7,7 @@ use tee_session_domain::{
     SessionToken, SessionWithTtl, StoreInstance, StoreKey, SwapOutcome, VersionedSession,
 };
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use super::{
     RedisRepository, commands,
@@ -137,11 +138,14 @@ impl SessionRepository for RedisRepository {
         let Some(seen) = &Seen::of(seen, token) else {
             return Ok(SwapOutcome::Changed);
         };
+        let deadline = self.deadline();
         let swap =
             |call: Call| async move { compare_and_swap::swap(&call, seen, session, ttl).await };
         let key = seen.location.key();
-        match self.pool.call(key, "EVAL", self.deadline(), swap).await? {
-            SwapOutcome::Gone if self.was_sealed(seen, token).await? => Ok(SwapOutcome::Changed),
+        match self.pool.call(key, "EVAL", deadline, swap).await? {
+            SwapOutcome::Gone if self.was_sealed(seen, token, deadline).await? => {
+                Ok(SwapOutcome::Changed)
+            }
             outcome => Ok(outcome),
         }
     }
@@ -277,7 +281,11 @@ impl RedisRepository {
             (true, Repeat::WithMarker) => Box::pin(self.move_with_marker(&rotation)).await?,
         };
         match moved {
-            MoveOutcome::Gone if self.was_sealed(&rotation.seen, from).await? => {
+            MoveOutcome::Gone
+                if self
+                    .was_sealed(&rotation.seen, from, self.deadline())
+                    .await? =>
+            {
                 Ok(MoveOutcome::Changed)
             }
             outcome => Ok(outcome),
@@ -287,13 +295,18 @@ impl RedisRepository {
     /// Returns `true` if another instance has converted the plain record `seen` to a sealed
     /// (encrypted) record since the plain record was read. Returns `false` if `seen` is already a
     /// sealed record.
-    async fn was_sealed(&self, seen: &Seen<'_>, token: &SessionToken) -> Result<bool, CallError> {
+    async fn was_sealed(
+        &self,
+        seen: &Seen<'_>,
+        token: &SessionToken,
+        deadline: Instant,
+    ) -> Result<bool, CallError> {
         match seen.location.format() {
             StorageFormat::Sealed => Ok(false),
             StorageFormat::Plain => {
                 let sealed = &RecordLocation::new(StorageFormat::Sealed, token);
                 let load = |call: Call| async move { commands::load_with_ttl(&call, sealed).await };
-                let found = self.pool.call(sealed.key(), "GET", self.deadline(), load);
+                let found = self.pool.call(sealed.key(), "GET", deadline, load);
                 Ok(found.await?.is_some())
             }
         }

@@ -93,7 +93,8 @@ impl RedisRepository {
             let set_pointer = |call: Call| async move {
                 commands::set_pointer(&call, pointer, record, kept_for).await
             };
-            // The pointer and the entry may be on different servers, so each has its own deadline.
+            // Each command has the whole command timeout, so a slow server of the pointer takes no
+            // time from the entry.
             let pointed = self.pool.call(pointer, "SET", self.deadline(), set_pointer);
             match pointed.await {
                 // The memory of Redis is full, so the pointer cannot be renewed. The index entry is

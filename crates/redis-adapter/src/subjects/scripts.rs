@@ -21,7 +21,7 @@ use crate::{
 ///
 /// The scripts check the data themselves. The code that reads a reply could not distinguish corrupt
 /// data from a reply that was damaged on its way. After a damaged reply, the connection would have
-/// to be closed.
+/// to be closed. The only exception is the position that [`contains`] reads with `HGET`.
 pub(super) const CORRUPT: &str = "CORRUPT";
 
 /// Adds an entry to the index, or renews an entry. `ARGV[1]` is the session id, `ARGV[2]` the
@@ -268,9 +268,9 @@ pub(super) async fn contains(
         ])
         .await?;
     written.integer("PEXPIRE")?;
-    let revoked = match revoked.any("HGET")? {
-        Reply::Null => LastRevocation(0),
-        revoked => stored_position(&revoked)?,
+    let revoked = match revoked.bulk("HGET")? {
+        None => LastRevocation(0),
+        Some(text) => stored_position(&text)?,
     };
     let score = score.bulk("ZSCORE")?;
     // The score is parsed as a floating-point number, because Redis may format it with an exponent.
@@ -369,19 +369,15 @@ fn position(reply: Reply) -> Result<LastRevocation, CallError> {
     Ok(LastRevocation(u64::try_from(position).unwrap_or(0)))
 }
 
-/// Returns the position that is stored as text in the index.
-fn stored_position(reply: &Reply) -> Result<LastRevocation, CallError> {
-    let digits = reply.as_text().filter(|text| is_decimal(text));
-    let position = digits.and_then(|text| text.parse().ok());
+/// Parses the position that is stored as text in the index. Only digits are accepted, as in the
+/// scripts. Rust's parser would also accept a sign.
+fn stored_position(text: &[u8]) -> Result<LastRevocation, CallError> {
+    let digits = str::from_utf8(text).ok();
+    let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let position = digits.and_then(|digits| digits.parse().ok());
     let corrupt = || RedisFault::Refused {
         command: "HGET",
         code: CORRUPT.to_owned(),
     };
     Ok(LastRevocation(position.ok_or_else(corrupt)?))
-}
-
-/// Returns `true` if `text` consists of digits only, as the scripts demand. Rust's parser would also
-/// accept a sign.
-fn is_decimal(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
 }

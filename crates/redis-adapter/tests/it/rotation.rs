@@ -181,7 +181,7 @@ async fn each_step_of_a_rotation_in_a_slow_cluster_has_the_whole_command_timeout
     #[case] is_repeatable: bool,
 ) {
     let cluster = RedisCluster::start(2, 0).await;
-    let timeout = Duration::from_secs(1);
+    let timeout = Duration::from_secs(3);
     let slow = settings(&cluster.url()).with_command_timeout(timeout);
     let sessions = sessions_with(&slow).await;
     let repository = sessions.repository();
@@ -190,8 +190,8 @@ async fn each_step_of_a_rotation_in_a_slow_cluster_has_the_whole_command_timeout
     let seen = load_versioned(repository, from).await.revision;
     let to = token_on_primary(&cluster, 1);
     let began = Instant::now();
-    // The server of the first step replies after 700 ms, and that of the second step after 1.3 s.
-    for (node, milliseconds) in [(0, "1300"), (1, "700")] {
+    // The server of the first step replies after 2.1 s, and that of the second step after 3.9 s.
+    for (node, milliseconds) in [(0, "3900"), (1, "2100")] {
         let pause = ["CLIENT", "PAUSE", milliseconds, "WRITE"];
         cluster.node(node).command(&pause).await;
     }

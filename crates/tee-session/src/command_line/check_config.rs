@@ -102,7 +102,7 @@ fn no_redis(sources: &Sources) -> anyhow::Error {
         String::new()
     } else {
         let names = unknown.join(", ");
-        format!(". These environment variables are no settings: {names}")
+        format!(". These environment variables are not settings: {names}")
     };
     anyhow!(
         "redis_url is not set, so there is no Redis to check, and the service would keep sessions in \

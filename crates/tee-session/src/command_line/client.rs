@@ -6,9 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 use serde_json::{Value, json};
-use tee_session_api_server::{ClientSecret, InvalidServiceClient, Scope, ServiceClient};
+use tee_session_api_server::{ClientSecret, Scope, ServiceClient};
 
 use super::{Failure, output::print_json};
 
@@ -33,7 +33,6 @@ pub(super) fn command() -> Command {
             Arg::new("id")
                 .long("id")
                 .required(true)
-                .value_parser(parse_id)
                 .help("Id of the client: visible ASCII without a colon"),
         )
         .arg(
@@ -63,6 +62,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let id = flags.get_one::<String>("id").cloned().unwrap_or_default();
     let scopes = flags.get_many::<String>("scope").unwrap_or_default();
     let scopes: Vec<String> = scopes.cloned().collect();
+    check_id(&id)?;
     let secret = ClientSecret::generate();
     let sha256 = secret.sha256();
     let entry = json!({"id": id, "secret_sha256": sha256, "scopes": scopes});
@@ -75,10 +75,16 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse_id(id: &str) -> Result<String, InvalidServiceClient> {
+/// Checks the id of a client. The check is not a value parser, because the error of a value parser
+/// repeats the value: the flag could contain a secret, as `curl --user` does (`id:secret`).
+fn check_id(id: &str) -> Result<(), clap::Error> {
     // The hash and the scope are valid, so an error is an error of the id.
-    let client = ServiceClient::new(id, &["0".repeat(64)], vec![Scope::Create])?;
-    Ok(client.id().to_owned())
+    let client = ServiceClient::new(id, &["0".repeat(64)], vec![Scope::Create]);
+    let error = |error| {
+        let message = format!("invalid value for '--id <ID>': {error}");
+        command().error(ErrorKind::ValueValidation, message)
+    };
+    client.map(drop).map_err(error)
 }
 
 fn write_as_text(entry: &Value, id: &str, secret: &str) -> io::Result<()> {

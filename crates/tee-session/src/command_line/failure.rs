@@ -23,7 +23,7 @@ pub(super) enum Failure {
     /// code 0).
     CommandLine(Box<clap::Error>),
     /// Standard output was closed before the end of the output. No error is printed, because the
-    /// reader of the output has seen enough.
+    /// program that reads the output has closed it.
     OutputClosed,
     /// The command failed at run time.
     AtRunTime(anyhow::Error),

@@ -29,6 +29,8 @@ pub(crate) struct Key {
     /// secret can also be read from a file. The setting `<name>_file` contains the path of this
     /// file.
     pub(crate) is_secret: bool,
+    /// `true` if the value of the setting is a list.
+    pub(crate) is_list: bool,
     /// Alias of the flag. For example, with the alias `port`, `--port` means the same as
     /// `--api-port`.
     pub(crate) flag_alias: Option<&'static str>,
@@ -52,6 +54,7 @@ impl Key {
             help,
             details: "",
             is_secret: false,
+            is_list: false,
             flag_alias: None,
             is_in_short_help: false,
         }
@@ -92,6 +95,13 @@ impl Key {
     const fn in_short_help(self) -> Self {
         Self {
             is_in_short_help: true,
+            ..self
+        }
+    }
+
+    const fn list(self) -> Self {
+        Self {
+            is_list: true,
             ..self
         }
     }
@@ -207,7 +217,7 @@ pub(crate) const KEYS: &[Key] = &[
         .details("Use this during a migration. It is not possible with a cluster."),
     Key::new("token_format", "uuid", "FORMAT", "Format of new tokens: uuid (122 random bits) or opaque (256 random bits)")
         .details("Tokens of both formats are always accepted."),
-    Key::unset("allowed_base_hosts", r#"["golf.example"]"#, "HOSTS", "Hosts that base_url may name, separated by commas; .example.com allows the subdomains of example.com; not set: all"),
+    Key::unset("allowed_base_hosts", r#"["golf.example"]"#, "HOSTS", "Hosts that base_url may name, separated by commas; .example.com allows the subdomains of example.com; not set: all").list(),
     Key::new("hide_cookies", "false", "BOOL", "Answer with the names of cookies in place of their values, and keep sessions at their site")
         .details("Clients then use a login only through the gateway. It holds only if every instance has it: \
             read docs/upstream.md first."),
@@ -218,6 +228,7 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("upstream_allow_http", "false", "BOOL", "Let the gateway also call sites over http, on port 80")
         .details("Cookies and pages then travel unencrypted."),
     Key::unset("upstream_allowed_networks", r#"["10.20.30.0/29"]"#, "NETWORKS", "Addresses or networks that the gateway may connect to, at any port, although they are not public, separated by commas; not set: none")
+        .list()
         .details("Without it, only public addresses are connected to, on port 443. Use it for a site in your \
             own network."),
     Key::unset("upstream_tls_ca_file", r#""/etc/tee-session/upstream-tls/ca.crt""#, "FILE", "Certificate authorities (PEM) that the gateway trusts; not set: those of the system")
@@ -226,13 +237,16 @@ pub(crate) const KEYS: &[Key] = &[
     Key::unset("upstream_user_agent", r#""Mozilla/5.0 (X11; Linux x86_64)""#, "TEXT", "User-Agent that the gateway sends in place of the one of the client; not set: the one of the client")
         .details("Some sites end a login whose User-Agent changes."),
     Key::unset("upstream_login_paths", r#"["/login"]"#, "PATHS", "Paths of the login pages of the sites, separated by commas: a redirect to one of them shows that the login is over; not set: none")
+        .list()
         .details("The client then gets 401 upstream_session_expired. A path is compared exactly, without \
             query, at whatever host. Requests for a login path are passed on, so list also the path to which \
             the form is sent."),
     Key::unset("upstream_expired_statuses", "[419]", "STATUSES", "Statuses of the sites that show that the login is over, separated by commas; not set: none")
+        .list()
         .details("Statuses from 500 on are not possible, because they say nothing about the login. Requires \
             upstream_login_paths."),
     Key::unset("upstream_login_markers", r#"["id=\"login-form\""]"#, "TEXTS", "Texts that only the login pages of the sites contain, separated by commas; not set: none")
+        .list()
         .details("They are searched in the first 64 KiB of each page of HTML or XML with the status 200, so \
             that a page is passed on when its start has arrived. Sites are then asked for gzip or no \
             compression. A text cannot contain a comma. Requires upstream_login_paths."),
@@ -254,6 +268,7 @@ pub(crate) const KEYS: &[Key] = &[
         .details("Set 1 for sites that change the cookie with each answer, and for JSF. The order holds \
             within one instance."),
     Key::unset("cors_allowed_origins", r#"["https://app.golf.example"]"#, "ORIGINS", "Origins whose pages may call the API from a browser (CORS), separated by commas; not set: none")
+        .list()
         .details("Spell them as browsers send them."),
     Key::new("memory_max_sessions", "100000", "N", "Maximum number of live sessions in the embedded store")
         .within(1..=100_000_000)
@@ -310,6 +325,7 @@ pub(crate) const KEYS: &[Key] = &[
             accepted."),
     Key::new("invalid_token_burst", "300", "N", "Number of invalid tokens from one address that may arrive at once before invalid_token_limit applies").within(1..=1_000_000),
     Key::unset("trusted_proxies", r#"["10.20.30.0/29", "fd00:20:30::/64"]"#, "NETWORKS", "Addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas; they must contain no other machine; not set: none")
+        .list()
         .details("The invalid_token_limit then applies to the clients of the proxies, and not to the proxies \
             themselves. If a trusted proxy sends no client address, the request is not limited. Another \
             machine in these networks could claim any client address."),
@@ -328,14 +344,17 @@ pub(crate) const KEYS: &[Key] = &[
             log_level."),
     Key::unset("traces_otlp_endpoint", r#""http://127.0.0.1:4318""#, "URL", "OpenTelemetry collector (OTLP over HTTP) that receives traces, such as http://127.0.0.1:4318; not set: no traces")
         .details("Spans are sent as protobuf."),
-    Key::unset("traces_otlp_headers", r#""x-api-key=...""#, "NAME=VALUE", "Headers to send to the collector, separated by commas, such as its API key; traces_otlp_headers_file is read at start, so a changed key needs a restart")
+    Key::unset("traces_otlp_headers", r#""x-api-key=...""#, "NAME=VALUE", "Headers to send to the collector, separated by commas, such as its API key")
+        .list()
         .secret()
-        .details("The headers are name=value pairs, which are sent with each batch of spans."),
+        .details("The headers are name=value pairs, which are sent with each batch of spans. \
+            traces_otlp_headers_file is read at start, so a changed key needs a restart."),
     Key::new("traces_sample_ratio", "1", "RATIO", "Fraction of the requests (0 to 1) that are recorded if the caller makes no sampling decision")
         .details("If the caller records its own trace (W3C Trace Context), the request is recorded. Health \
             probes are never recorded."),
     Key::new("traces_max_per_second", "100", "N", "Maximum number of requests per second that are recorded, including those that callers ask to record").within(1..=1_000_000),
     Key::unset("service_clients", r#"[{ id = "booking-api", secret_sha256 = "<64 hexadecimal digits>", scopes = ["create"] }]"#, "JSON", "Programs that may create, introspect, revoke, list and end sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required with redis_url unless allow_anonymous_clients is true, and always if api_host is not a loopback address")
+        .list()
         .secret()
         .in_short_help()
         .details("The scopes are create, introspect, revoke, and admin, which lists and ends the sessions of \

@@ -246,26 +246,13 @@ impl Sources {
     }
 }
 
-/// Names that the help shows for the values of settings that are lists.
-const LISTS: [&str; 8] = [
-    "HOSTS",
-    "ORIGINS",
-    "NETWORKS",
-    "PATHS",
-    "STATUSES",
-    "TEXTS",
-    "NAME=VALUE",
-    "JSON",
-];
-
 impl Given {
     /// Returns `true` if the text contains no value for the setting `key`: the text is empty. If
     /// the setting is a list, the text may also be an empty list, or consist of spaces and commas.
     fn is_blank(&self, key: &Key) -> bool {
         let text = self.text.trim();
-        let is_list = LISTS.contains(&key.value_name);
         self.text.is_empty()
-            || is_list && (text == "[]" || text.chars().all(|c| c == ',' || c.is_whitespace()))
+            || key.is_list && (text == "[]" || text.chars().all(|c| c == ',' || c.is_whitespace()))
     }
 
     /// If the setting `key` is optional and the text contains no value, replaces the text by the
@@ -289,7 +276,8 @@ fn unknown_setting(name: &str) -> String {
     )
 }
 
-fn default_of(name: &str) -> &'static str {
+/// Returns the default value of the setting `name` as text; empty if there is no default.
+pub(super) fn default_of(name: &str) -> &'static str {
     Key::find(name).map_or("", |key| key.default)
 }
 

@@ -119,6 +119,7 @@ fn parse_paths(text: &str) -> Result<Vec<String>, &'static str> {
         let is_target = target.is_ok_and(|target| target.path() == path);
         is_target && is_url_path(path) && !path.contains([';', '*'])
     };
+    // Paths are compared exactly, so a `*` would be no wildcard.
     let paths: Vec<_> = entries(text).collect();
     if paths.iter().all(is_path) {
         Ok(paths)

@@ -4,9 +4,8 @@ use tee_session_redis_adapter::{RedisSettings, StorageFormat};
 
 use super::{
     Settings,
-    keys::Key,
     reader::parse_switch,
-    sources::{Source, Sources},
+    sources::{Source, Sources, default_of},
 };
 
 /// Settings that have an effect only under one condition.
@@ -131,7 +130,7 @@ pub(super) fn warnings(settings: &Settings, sources: &Sources) -> Vec<String> {
 /// Returns `true` if a source sets `name` to another value than the default.
 fn is_changed(name: &str, sources: &Sources) -> bool {
     let text = sources.text(name);
-    let default = Key::find(name).map_or("", |key| key.default);
+    let default = default_of(name);
     let is_default = text.eq_ignore_ascii_case(default)
         || parse_switch(text).is_ok_and(|value| parse_switch(default) == Ok(value))
         // Numbers have several spellings, such as 1, 1.0 and +1.

@@ -143,11 +143,11 @@ async fn redis_connection_check_with_invalid_settings_exits_with_2_and_prints_no
 )]
 #[case::misspelled_variable(
     Some("TSA_REDISURL_FILE"),
-    "or leave out --connect. These environment variables are no settings: TSA_REDISURL_FILE\n"
+    "or leave out --connect. These environment variables are not settings: TSA_REDISURL_FILE\n"
 )]
 #[case::variable_in_lower_case(
     Some("tsa_redis_url"),
-    "or leave out --connect. These environment variables are no settings: tsa_redis_url\n"
+    "or leave out --connect. These environment variables are not settings: tsa_redis_url\n"
 )]
 #[tokio::test]
 async fn redis_connection_check_without_a_redis_url_exits_with_1_and_names_unknown_variables(

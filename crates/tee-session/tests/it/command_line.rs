@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::service::{Service, binary};
+use crate::service::{Service, binary, closed_pipe};
 
 pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let output = binary()
@@ -432,10 +432,10 @@ async fn service_suggests_an_address_if_its_address_does_not_belong_to_the_machi
     let output = run(&flags, &[]).await;
     assert_eq!(output.status.code(), Some(1));
     let message = to_text(&output.stderr);
-    assert!(
-        message.contains("set an address of this machine"),
-        "{message}"
-    );
+    let address = "cannot listen on 192.0.2.1:0 (metrics_host): ";
+    assert!(message.contains(address), "{message}");
+    let advice = "set an address of this machine";
+    assert!(message.contains(advice), "{message}");
 }
 
 /// Checks that a command whose output is read only in part, as in `check-config | head`, ends like
@@ -448,12 +448,10 @@ async fn service_suggests_an_address_if_its_address_does_not_belong_to_the_machi
 #[case::manual(&["man"])]
 #[tokio::test]
 async fn command_whose_standard_output_is_closed_prints_no_error(#[case] arguments: &[&str]) {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
     let mut command = binary();
     command
         .args(arguments)
-        .stdout(writer)
+        .stdout(closed_pipe())
         .stderr(Stdio::piped());
     let process = command.spawn().unwrap();
     let output = process.wait_with_output().await.unwrap();

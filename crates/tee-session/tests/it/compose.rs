@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use crate::{
     gateway::path_of_installed,
-    service::{CLIENTS, binary},
+    service::{CLIENTS, assert_no_warning, binary},
 };
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -97,7 +97,6 @@ async fn settings_of_a_compose_service_cause_no_warning(
         file.to_str().unwrap().to_owned()
     };
     let mut command = binary();
-    command.env_remove("TSA_ALLOW_ANONYMOUS_CLIENTS");
     for file in files {
         let services = read_yaml(file)["services"].take();
         // The service of the second file extends the service of the first file.
@@ -118,12 +117,7 @@ async fn settings_of_a_compose_service_cause_no_warning(
     // The gateway requires certificate authorities, which this machine may lack.
     let authority = TestAuthority::new();
     command.env("SSL_CERT_FILE", authority.ca_file());
-    let output = command.args(["check-config", "--json"]).output().await;
-    let output = output.unwrap();
-    let problems = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{problems}");
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["warnings"], serde_json::json!([]));
+    assert_no_warning(&mut command).await;
 }
 
 #[test]

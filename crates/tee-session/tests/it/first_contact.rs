@@ -176,18 +176,35 @@ async fn paste(commands: &str) -> String {
 #[tokio::test]
 async fn readme_commands_for_a_first_session_succeed_in_a_shell() {
     let shown = paste(&commands_after("README.md", "## First session")).await;
-    let lines: Vec<_> = shown.lines().collect();
-    assert_eq!(lines.len(), 5, "{shown}");
-    for (line, expected) in lines.iter().zip([
+    let expected = [
         r#"{"access_token":""#,
         r#""cookies":{"SESSIONID":"a1b2c3"}"#,
         r#"{"ttl":"#,
         "204",
         r#""code":"invalid_token""#,
-    ]) {
+    ];
+    assert_lines(&shown, &expected);
+}
+
+/// Asserts that each line of `shown` contains the text in `expected` at the same position.
+fn assert_lines(shown: &str, expected: &[&str]) {
+    let lines: Vec<_> = shown.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{shown}");
+    for (line, expected) in lines.iter().zip(expected) {
         assert!(line.contains(expected), "{expected} is missing in {shown}");
     }
 }
+
+/// Output of the commands after the heading "Change, rotate, revoke" of the HTTP API page.
+const CHANGE_ROTATE_REVOKE: [&str; 7] = [
+    r#"{"access_token":""#,
+    r#""cookies":{"SESSIONID":"d4e5f6"}"#,
+    r#""lang":"en""#,
+    r#"{"access_token":""#,
+    r#"{"sessions":[{"session_id":""#,
+    "204",
+    r#"{"revoked":0}"#,
+];
 
 /// Returns all blocks of shell commands of the page `docs/http-api.md` that call the service with
 /// `curl`, in their order.
@@ -204,8 +221,7 @@ fn curl_commands_of_the_http_api_page() -> String {
 #[tokio::test]
 async fn curl_commands_of_the_http_api_page_succeed_in_one_shell() {
     let shown = paste(&curl_commands_of_the_http_api_page()).await;
-    let lines: Vec<_> = shown.lines().collect();
-    let expected = [
+    let before = [
         // Try it with curl
         r#"{"access_token":""#,
         // Cookies that the site sets
@@ -215,19 +231,9 @@ async fn curl_commands_of_the_http_api_page_succeed_in_one_shell() {
         r#"{"access_token":""#,
         r#"{"access_token":""#,
         r#"{"access_token":""#,
-        // Change, rotate, revoke
-        r#"{"access_token":""#,
-        r#""cookies":{"SESSIONID":"d4e5f6"}"#,
-        r#""lang":"en""#,
-        r#"{"access_token":""#,
-        r#"{"sessions":[{"session_id":""#,
-        "204",
-        r#"{"revoked":0}"#,
     ];
-    assert_eq!(lines.len(), expected.len(), "{shown}");
-    for (line, expected) in lines.iter().zip(expected) {
-        assert!(line.contains(expected), "{expected} is missing in {shown}");
-    }
+    assert_lines(&shown, &[before.as_slice(), &CHANGE_ROTATE_REVOKE].concat());
+    let lines: Vec<_> = shown.lines().collect();
     assert_eq!(
         lines[2], lines[3],
         "a repeated login returns the same token"
@@ -240,8 +246,8 @@ async fn curl_commands_of_the_http_api_page_succeed_in_one_shell() {
 }
 
 #[tokio::test]
-async fn documented_commands_that_change_rotate_and_revoke_sessions_work_by_themselves() {
+async fn documented_commands_that_change_rotate_and_revoke_sessions_succeed_in_a_new_shell() {
     let heading = "## Change, rotate, revoke";
     let shown = paste(&commands_after("docs/http-api.md", heading)).await;
-    assert_eq!(shown.lines().count(), 7, "{shown}");
+    assert_lines(&shown, &CHANGE_ROTATE_REVOKE);
 }

@@ -130,25 +130,47 @@ fn libraries_fred_and_tracing_actix_web_are_each_used_by_a_single_package(
     assert_eq!(users, layers);
 }
 
+/// Returns the paths, relative to `directory`, of the files in it and below it that contain `text`.
+fn list_files_that_contain(directory: &Path, text: &str) -> BTreeSet<PathBuf> {
+    let (mut directories, mut found) = (vec![directory.to_owned()], BTreeSet::new());
+    while let Some(next) = directories.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if String::from_utf8_lossy(&std::fs::read(&path).unwrap()).contains(text) {
+                found.insert(path.strip_prefix(directory).unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
 /// Checks that only the module `connection` of the Redis adapter uses the Redis client library
 /// `fred`, so that the library can be replaced.
 #[test]
 fn only_the_connection_module_of_the_redis_adapter_uses_the_fred_library() {
     let adapter = Path::new(env!("CARGO_MANIFEST_DIR")).join("../redis-adapter/src");
-    let (mut directories, mut users) = (vec![adapter.clone()], BTreeSet::new());
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else if std::fs::read_to_string(&path).unwrap().contains("fred::") {
-                users.insert(path.strip_prefix(&adapter).unwrap().to_owned());
-            }
-        }
-    }
+    let users = list_files_that_contain(&adapter, "fred::");
     assert!(!users.is_empty(), "the adapter uses fred");
     let elsewhere = users.iter().filter(|path| !path.starts_with("connection"));
     assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
+}
+
+/// The packages contain the unit tests, but not `tee-session-test-support`, which is not published.
+#[test]
+fn unit_tests_of_published_packages_do_not_use_the_unpublished_test_support() {
+    const LIBRARY: &str = "tee_session_test_support";
+    let metadata = load_cargo_metadata();
+    for package in metadata.workspace_packages() {
+        let directory = package.manifest_path.parent().unwrap();
+        let users = list_files_that_contain(directory.join("src").as_std_path(), LIBRARY);
+        if package.publish.is_none() {
+            assert_eq!(users, BTreeSet::new(), "{}", package.name);
+        } else if *package.name == "tee-session-fault-lab" {
+            assert!(!users.is_empty(), "the fault lab uses {LIBRARY}");
+        }
+    }
 }
 
 /// Checks that all features of `tracing-actix-web` are off. These features would log the `Debug`

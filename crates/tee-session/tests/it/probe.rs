@@ -9,7 +9,7 @@ use rstest::rstest;
 use tee_session_test_support::{IssuedCertificate, RedisProcess, TestAuthority};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use crate::service::{self, CLIENTS, binary};
+use crate::service::{self, CLIENTS, binary, closed_pipe};
 
 const READY_WITHIN: Duration = Duration::from_secs(5);
 
@@ -47,11 +47,9 @@ async fn probe_command_with_the_url_of_a_running_instance_exits_with_0(
 #[tokio::test]
 async fn probe_command_whose_standard_output_is_closed_exits_with_0() {
     let service = service::start(&[]).await;
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
     let mut probe = binary();
     probe.args(["probe", "--url", service.base()]);
-    probe.stdout(writer).stderr(Stdio::piped());
+    probe.stdout(closed_pipe()).stderr(Stdio::piped());
     let output = probe.spawn().unwrap().wait_with_output().await.unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");

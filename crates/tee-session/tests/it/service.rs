@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use serde_json::{Value, json};
 use tee_session_test_support::IssuedCertificate;
 pub(crate) use tee_session_test_support::ServiceProcess as Service;
 use tokio::process::Command;
@@ -19,6 +20,22 @@ pub(crate) const CLIENT_ID: &str = "resource-server";
 /// Secret of the client in [`CLIENTS`]. The hash in [`CLIENTS`] is the output of
 /// `printf s3cret | sha256sum`.
 pub(crate) const CLIENT_SECRET: &str = "s3cret";
+
+/// Returns the writing end of a pipe whose reading end is closed.
+pub(crate) fn closed_pipe() -> std::io::PipeWriter {
+    std::io::pipe().unwrap().1
+}
+
+/// Asserts that `check-config` with the settings of `command` succeeds and prints no warning.
+pub(crate) async fn assert_no_warning(command: &mut Command) {
+    command.env_remove("TSA_ALLOW_ANONYMOUS_CLIENTS");
+    let output = command.args(["check-config", "--json"]).output().await;
+    let output = output.unwrap();
+    let problems = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{problems}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["warnings"], json!([]));
+}
 
 /// Returns a command that runs the binary. The only environment variable of the command allows
 /// callers without credentials.

@@ -11,7 +11,7 @@ use tee_session_test_support::TestAuthority;
 
 use crate::{
     operator::{COOKIES, CREATE, Operator, to_text},
-    service::{self, CLIENT_ID, CLIENT_SECRET, binary},
+    service::{self, CLIENT_ID, CLIENT_SECRET, binary, closed_pipe},
 };
 
 #[tokio::test]
@@ -118,16 +118,14 @@ async fn session_create_command_writes_the_token_to_a_new_file_that_only_its_own
 async fn create_with_a_closed_output(operator: &Operator, is_stdout_closed: bool) -> Output {
     let cookies = operator.path("cookies.json");
     fs::write(&cookies, COOKIES).unwrap();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
     let mut create = binary();
     create.env("TSA_URL", operator.service.base());
     create.arg("session").args(CREATE.split(' '));
     create.arg("--cookies-file").arg(cookies);
     if is_stdout_closed {
-        create.stdout(writer).stderr(Stdio::piped());
+        create.stdout(closed_pipe()).stderr(Stdio::piped());
     } else {
-        create.stdout(Stdio::piped()).stderr(writer);
+        create.stdout(Stdio::piped()).stderr(closed_pipe());
     }
     create.spawn().unwrap().wait_with_output().await.unwrap()
 }

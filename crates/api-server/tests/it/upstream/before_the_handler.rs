@@ -1,15 +1,14 @@
 //! Tests of requests that are refused before the handler of the gateway runs. No such request is sent
 //! to the site.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use reqwest::Method;
 use rstest::rstest;
-use tee_session_api_server::InvalidTokenLimit;
 use tee_session_test_support::TestSite;
 
 use super::{OK, gateway};
-use crate::test_app::{Store, TestApp, assert_problem};
+use crate::test_app::{Store, TestApp, allow_one_invalid_token, assert_problem};
 
 const READ_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -17,12 +16,7 @@ const READ_TIMEOUT: Duration = Duration::from_millis(500);
 async fn invalid_token_over_the_limit_returns_429_with_the_outcome_not_sent() {
     let app = TestApp::builder()
         .with(gateway)
-        .with(|settings| {
-            settings.invalid_token_limit = Some(InvalidTokenLimit {
-                burst: NonZeroU32::MIN,
-                interval: Duration::from_secs(3_600),
-            });
-        })
+        .with(allow_one_invalid_token)
         .spawn(Store::Memory)
         .await;
     let call = app.upstream(Method::POST, "x", "/book").send();

@@ -9,7 +9,7 @@ use tee_session_api_server::UpstreamSettings;
 use tee_session_test_support::{TestSite, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::gateway_with;
+use super::{gateway_with, with_metrics};
 use crate::{
     metrics::scrape,
     test_app::{Store, TestApp},
@@ -18,7 +18,7 @@ use crate::{
 async fn app(change: impl FnOnce(&mut UpstreamSettings)) -> TestApp {
     TestApp::builder()
         .with(gateway_with(change))
-        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .with(with_metrics)
         .spawn(Store::Memory)
         .await
 }

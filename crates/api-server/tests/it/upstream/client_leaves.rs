@@ -8,7 +8,7 @@ use serde_json::json;
 use tee_session_test_support::{TestSite, eventually};
 use tokio::{io::AsyncWriteExt, sync::Notify};
 
-use super::gateway;
+use super::{gateway, with_metrics};
 use crate::{
     metrics::scrape,
     test_app::{Store, TestApp},
@@ -37,9 +37,7 @@ fn notify() -> &'static Notify {
 async fn cookie_of_an_answer_is_stored_even_if_the_client_has_disconnected() {
     let answer = notify();
     let site = waiting_site(answer).await;
-    let app = TestApp::builder().with(gateway).with(|settings| {
-        settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
-    });
+    let app = TestApp::builder().with(gateway).with(with_metrics);
     let app = app.spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
     let call = tokio::spawn(app.upstream(Method::POST, &token, "/book").send());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
-use tee_session_api_server::{ApiSettings, UpstreamSettings};
+use tee_session_api_server::UpstreamSettings;
 use tee_session_test_support::{TestSite, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{OK, gateway_with};
+use super::{OK, gateway_with, with_metrics};
 use crate::{
     metrics::scrape,
     test_app::{Store, TestApp, assert_problem},
@@ -107,12 +107,9 @@ async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
         upstream.bounds.max_in_flight = 4;
         upstream.bounds.wait = Duration::from_secs(20);
     };
-    let metrics = |settings: &mut ApiSettings| {
-        settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
-    };
     let app = TestApp::builder()
         .with(gateway_with(bounds))
-        .with(metrics)
+        .with(with_metrics)
         .spawn(Store::Memory)
         .await;
     let mut calls = Vec::new();

@@ -12,7 +12,7 @@ use rstest::rstest;
 use tee_session_test_support::TestSite;
 use tokio::io::AsyncWriteExt;
 
-use super::{OK, gateway, gateway_with};
+use super::{OK, gateway, gateway_with, with_metrics};
 use crate::{
     metrics::scrape,
     test_app::{Store, TestApp},
@@ -111,7 +111,7 @@ async fn status_and_body_of_the_answer_are_passed_on(#[case] status: u16, #[case
         .with(gateway)
         .with(|settings| {
             settings.cors_allowed_origins = origins;
-            settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
+            with_metrics(settings);
         })
         .spawn(Store::Memory)
         .await;

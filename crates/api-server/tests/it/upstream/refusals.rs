@@ -10,7 +10,7 @@ use tee_session_memory_adapter::MemoryRepository;
 use tee_session_test_support::TestSite;
 use tokio::io::AsyncReadExt;
 
-use super::{OK, gateway, gateway_with};
+use super::{OK, gateway, gateway_with, with_metrics};
 use crate::{
     metrics::scrape,
     test_app::{Store, TestApp, assert_problem},
@@ -279,7 +279,7 @@ async fn timeout_of_the_site_returns_an_unknown_outcome_and_is_in_the_histogram(
     };
     let app = TestApp::builder()
         .with(gateway_with(short))
-        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .with(with_metrics)
         .spawn(Store::Memory)
         .await;
     let token = app.log_in_to(&site).await;

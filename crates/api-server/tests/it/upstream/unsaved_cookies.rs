@@ -16,7 +16,7 @@ use tee_session_test_support::{Fault, FaultProxy, RedisProcess, TestSite, eventu
 
 use super::{
     cookies::{controlled_site, setting, setting_site},
-    gateway, gateway_with, login_over,
+    gateway, gateway_with, login_over, with_metrics,
 };
 use crate::{
     hooked_repository::HookedRepository,
@@ -35,7 +35,7 @@ async fn answer_that_arrives_after_the_end_of_its_token_is_marked_and_changes_no
     let (site, mut requests) = controlled_site().await;
     let app = TestApp::builder()
         .with(gateway)
-        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .with(with_metrics)
         .spawn(store)
         .await;
     let token = app.log_in_to(&site).await;
@@ -104,7 +104,7 @@ async fn answer_is_passed_on_during_a_store_outage_and_its_cookies_are_stored_la
     let app = TestApp::builder()
         .with(gateway)
         .with(|settings| {
-            settings.metrics_address = Some("127.0.0.1:0".parse().unwrap());
+            with_metrics(settings);
             settings.call_timeout = Duration::from_secs(1);
             settings.answer_timeout = Duration::from_secs(2);
         })
@@ -145,7 +145,7 @@ async fn set_cookie_line_that_is_not_utf_8_is_counted_as_ignored() {
     let site = TestSite::answering(answer).await;
     let app = TestApp::builder()
         .with(gateway)
-        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .with(with_metrics)
         .spawn(Store::Memory)
         .await;
     let token = app.log_in_to(&site).await;
@@ -163,7 +163,7 @@ async fn cookies_whose_merge_conflicts_with_other_changes_are_stored_later() {
     let is_contended = Arc::new(AtomicBool::new(true));
     let app = TestApp::builder()
         .with(gateway)
-        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .with(with_metrics)
         .spawn_on(HookedRepository::contended_while(&is_contended));
     app.until_ready().await;
     let token = app.log_in_to(&site).await;
@@ -190,7 +190,7 @@ async fn cookies_that_wait_to_be_stored_are_counted_as_lost_when_the_session_end
     let site = setting_site().await;
     let app = TestApp::builder()
         .with(gateway)
-        .with(|settings| settings.metrics_address = Some("127.0.0.1:0".parse().unwrap()))
+        .with(with_metrics)
         .spawn_on_redis(&redis.url());
     app.until_ready().await;
     let token = app.log_in_to(&site).await;

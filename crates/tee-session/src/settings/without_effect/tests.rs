@@ -3,6 +3,7 @@ use rstest::rstest;
 use super::*;
 use crate::settings::{
     KEYS,
+    keys::Key,
     tests::{CLIENT, read_config_file, read_settings},
 };
 

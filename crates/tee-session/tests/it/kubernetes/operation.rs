@@ -174,7 +174,7 @@ fn gateway_instances_reach_public_addresses_on_port_443_only() {
     let [ipv4, ipv6] = &to_sites["to"].as_array().unwrap()[..] else {
         panic!("{to_sites}");
     };
-    let except = json!(["2001::/23", "2001:db8::/32", "2002::/16"]);
+    let except = json!(["2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"]);
     let public = json!({"cidr": "2000::/3", "except": except});
     assert_eq!(ipv6["ipBlock"], public);
     let except = ipv4["ipBlock"]["except"].as_array().unwrap();
