@@ -35,7 +35,8 @@ pub(crate) struct Wrk {
     pub(crate) p999_us: u64,
     /// Number of error responses, which are responses with a status of 400 or higher.
     pub(crate) refused: u64,
-    /// Number of socket errors plus number of responses that took longer than two seconds.
+    /// Number of socket errors plus number of responses that took longer than 20 seconds, the
+    /// timeout of wrk.
     pub(crate) broken: u64,
 }
 

@@ -148,7 +148,7 @@ mod tests {
     const RECORDED: &str = "[instructions]\nopen = 100.0\n";
 
     #[test]
-    fn count_above_the_allowed_increase_fails_the_check() {
+    fn count_that_increased_by_more_than_allowed_fails_the_check() {
         let tenth = Slack::Share(0.1);
         assert!(compare_with_recorded(RECORDED, 110.0, tenth).passed);
         let more = compare_with_recorded(RECORDED, 123.0, tenth);

@@ -67,9 +67,9 @@ pub struct ApiSettings {
     /// which only health probes are answered.
     pub max_connections: usize,
     /// Maximum number of open connections from one client address. The addresses of one IPv6 /64
-    /// network count as one address. At the limit, the longest-idle connections of the address make
-    /// room. The connections of `trusted_proxies` are not counted. With `None`, there is no such
-    /// limit.
+    /// network count as one address. At the limit, the longest-idle connections of the address are
+    /// closed to make room for a new connection. The connections of `trusted_proxies` are not
+    /// counted. With `None`, there is no such limit.
     pub max_connections_per_address: Option<usize>,
     /// Maximum time to answer a request that requires several repository calls. After this time,
     /// the request is answered with 503 `store_unavailable`. An operation that ends sessions
@@ -303,7 +303,7 @@ mod tests {
     #[case::other_address("127.0.0.1:8000", "127.0.0.2:8000", false)]
     #[case::other_port("0.0.0.0:8000", "127.0.0.1:9000", false)]
     #[case::free_ports("0.0.0.0:0", "127.0.0.1:0", false)]
-    fn metrics_and_api_that_cannot_listen_on_one_port_are_a_conflict(
+    fn api_and_metrics_on_the_same_port_of_overlapping_addresses_are_a_conflict(
         #[case] api: &str,
         #[case] metrics: &str,
         #[case] is_conflict: bool,

@@ -141,8 +141,8 @@ fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
     .and_then(refuse_unusable)
 }
 
-/// Returns an error for the unspecified address and for multicast networks. No connection can come
-/// from these addresses, so such an entry would never match.
+/// Returns an error for multicast networks, the unspecified address and the broadcast address. No
+/// connection can come from these addresses, so such an entry would never match.
 fn refuse_unusable(network: IpNet) -> Result<IpNet, InvalidNetwork> {
     let is_single = network.prefix_len() == network.max_prefix_len();
     let first = network.network();

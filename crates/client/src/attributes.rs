@@ -1,8 +1,8 @@
-//! Optional attributes of a session, in responses.
+//! Subject and label of a session, in responses.
 
 use serde::Deserialize;
 
-/// Optional attributes that were set when the session was created.
+/// Subject and label of a session. Both are optional, and are set when the session is created.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct SessionAttributes {

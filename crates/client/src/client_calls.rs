@@ -29,7 +29,7 @@ impl Client {
 
     /// Finds the session with the id `id` (`GET /v1/sessions/<id>`, scope `admin`). Does not renew
     /// the idle timeout of the session. If `subject` is given, the session must belong to the
-    /// subject, and the result contains its details.
+    /// subject, and the result also contains the session's creation time, last use and label.
     ///
     /// # Errors
     /// Returns a [`ClientError`]. If no session has the id `id`, the error is a

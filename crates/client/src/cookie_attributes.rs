@@ -9,9 +9,9 @@ use zeroize::Zeroizing;
 
 use crate::wire;
 
-/// The members `cookie_attributes` and `other_cookies` of a response. The first has the attributes
-/// of the cookies in the member `cookies`. The second has further cookies: each has the same name
-/// as a cookie in `cookies`, but another domain or path.
+/// The members `cookie_attributes` and `other_cookies` of a response. `cookie_attributes` contains
+/// the attributes of the cookies in the member `cookies`. `other_cookies` contains further cookies,
+/// each with the same name as a cookie in `cookies`, but another domain or path.
 #[derive(Deserialize)]
 pub(crate) struct CookieDetails {
     cookie_attributes: BTreeMap<String, Attributes>,
@@ -38,8 +38,7 @@ struct Other {
 }
 
 impl CookieDetails {
-    /// Returns `cookies` with the attributes and the further cookies of this value. `cookies` are
-    /// the cookies of the member `cookies` in the same response.
+    /// Adds `cookie_attributes` and `other_cookies` to `cookies`, the cookies of the same response.
     pub(crate) fn add_to(mut self, cookies: Cookies) -> Cookies {
         let names = cookies.iter().map(|(name, _)| name);
         let attributes = names.map(|name| {

@@ -93,7 +93,7 @@ pub struct ListedSession {
     /// this time.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
-    /// Attributes that were set when the session was created, including the subject of the list.
+    /// Subject and label of the session. The subject is the same for all sessions of the list.
     #[serde(flatten)]
     pub attributes: SessionAttributes,
 }

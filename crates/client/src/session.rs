@@ -163,7 +163,7 @@ pub struct Session {
     /// this time.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
-    /// Attributes that were set when the session was created.
+    /// Subject and label of the session.
     #[serde(flatten)]
     pub attributes: SessionAttributes,
     /// Entity tag of the session's state, for [`SessionPatch::if_match`]. `None` if the response

@@ -17,7 +17,7 @@ const SERVICE: &str = "1.1 tee-session";
 
 /// Default timeout of a request to the site of a session. With its default settings, the service
 /// answers within this time: up to 30 s for the head of the answer, 15 s for the search for login
-/// markers, and 10 s for a place, the connection and the store.
+/// markers, and 10 s for a permit of the gateway's limits, the connection and the store.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Shows whether a failed request may have reached the site of the session.
@@ -100,8 +100,8 @@ fn url_of(prefix: &Url, path: &str) -> Result<Url, ClientError> {
 }
 
 impl UpstreamRequest<'_> {
-    /// Adds a header field, such as `Accept`. The service does not send `Cookie` and
-    /// `Authorization` to the site.
+    /// Adds a header field, such as `Accept`. The site does not receive a `Cookie` or
+    /// `Authorization` field that is added here.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         if let Ok(request) = &mut self.request {
             request.headers_mut().append(name, value);
@@ -185,9 +185,9 @@ impl UpstreamAnswer {
         (self.status().is_redirection() && path.starts_with('/')).then_some(path)
     }
 
-    /// Returns `true` if the service has stored the cookies of this answer. If the result is
-    /// `false`, the store failed, and the service repeats the attempt for some seconds; or the
-    /// session has ended or its token was rotated, and the cookies are lost.
+    /// Returns `true` if the service has stored the cookies of this answer. Returns `false` in two
+    /// cases. If the store failed, the service tries to store them for some more seconds. If the
+    /// session has ended or its token was rotated, the cookies are lost.
     #[must_use]
     pub fn cookies_are_kept(&self) -> bool {
         cookies_are_kept(self.headers())

@@ -324,7 +324,8 @@ fn manager_with_touch_interval<H: Harness>(
     SessionManager::new(harness.repository(), policy.expect("a valid policy"))
 }
 
-/// Lets `duration` pass for the store, multiplied by the factor of the attempt.
+/// Lets `duration` pass for the store, multiplied by the factor of `pace`. The factor grows with
+/// each repetition of the test.
 async fn pass<H: Harness>(pace: &Pace, harness: &H, duration: Duration) {
     pace.wait(duration, |duration| harness.pass(duration)).await;
 }

@@ -42,7 +42,11 @@ pub use self::{
 pub(crate) use self::{cached_tag::CachedTag, details_form::DetailsForm, rules::Usage};
 use crate::error::ControlCharacter;
 
-/// Cookies of an authenticated session on the upstream site: names and values, in the order given.
+/// Cookies of an authenticated session on the upstream site.
+///
+/// The *flat map* maps cookie names to values, in the order given. If the site sets several cookies
+/// of one name, with different domains or paths, the flat map contains one of them, and
+/// [`others`](Self::others) returns the rest.
 ///
 /// Names and values are those that a browser stores (RFC 6265bis, section 5), and are kept byte for
 /// byte. A name may be empty, and may contain spaces and brackets. A value may contain any
@@ -93,10 +97,9 @@ impl Cookies {
         }
     }
 
-    /// Keeps each cookie that a session can hold, and leaves out each cookie that breaks a rule.
-    /// The cookies are added in their order. If the session has no room left, the further cookies
-    /// are left out. Returns the kept cookies, and the other cookies with the rules that they
-    /// break.
+    /// Keeps each cookie that a session can hold, in the order given. Leaves out each cookie that
+    /// breaks a rule, or for which the session has no room left. A later, shorter cookie may still
+    /// fit. Returns the kept cookies, and the other cookies with the rules that they break.
     ///
     /// ```
     /// use tee_session_domain::{CookieRule, Cookies};
@@ -186,22 +189,22 @@ impl Cookies {
         Ok(Self(Arc::new(jar)))
     }
 
-    /// Returns the value of the cookie `name`. Returns `None` if there is no such cookie, or if the
-    /// cookie has no value. Names are case-sensitive.
+    /// Returns the value of the cookie `name` in the flat map. Returns `None` if there is no such
+    /// cookie, or if the cookie has no value. Names are case-sensitive.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut cookies = self.iter();
         cookies.find_map(|(known, value)| value.filter(|_| known == name))
     }
 
-    /// Returns an iterator over the cookies, as pairs of name and value, in the order given. The
-    /// value is `None` for a cookie without a value.
+    /// Returns an iterator over the cookies in the flat map, as pairs of name and value, in their
+    /// order. The value is `None` for a cookie without a value.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Option<&str>)> + Clone {
         self.0.iter()
     }
 
-    /// Returns all cookie names and values, each followed by a NUL. A cookie without a value
-    /// differs from a cookie with an empty value.
+    /// Returns the names and values in the flat map, each followed by a NUL. A cookie without a
+    /// value differs from a cookie with an empty value.
     pub(crate) fn nul_terminated(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -217,7 +220,7 @@ impl Cookies {
         self.0.cached_tag()
     }
 
-    /// Returns the number of cookies.
+    /// Returns the number of cookies in the flat map.
     #[must_use]
     pub fn len(&self) -> usize {
         self.iter().len()

@@ -158,7 +158,7 @@ pub enum IdempotencyState {
 /// Result of a successful operation, without the token of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdempotentResult {
-    /// Remaining lifetime of the session when the operation ended, if there is no further access.
+    /// Time from the end of the operation to `expires_at`.
     pub ttl: Duration,
     /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,

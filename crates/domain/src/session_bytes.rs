@@ -49,10 +49,10 @@ struct Content<'a> {
 /// - the base URL (string)
 /// - the cookies (sequence of pairs of a name, a string, and a value, an optional string)
 /// - the subject and the label (two optional strings)
-/// - only if a cookie has attributes: for each cookie, its attributes (a sequence of optional
-///   values, each with the domain, a mark for cookies of this host only, the path, a mark for
-///   `Secure`, and the time of expiry as an optional `i64` in microseconds), and a sequence of the
-///   other cookies (each with name, value, attributes and position)
+/// - only if a cookie has attributes: for each cookie above, its attributes (a sequence of optional
+///   values, each with the domain, the host-only flag, the path, the `Secure` flag, and the expiry
+///   time as an optional `i64` in microseconds), and a sequence of the other cookies of the same
+///   names (each with name, value, attributes and position)
 impl Session {
     /// Encodes the session. The result contains the cookies unencrypted, and its memory is wiped on
     /// drop.
@@ -201,9 +201,9 @@ fn add_details(cookies: Cookies, bytes: &[u8]) -> Result<Cookies, SessionBytesEr
     }
 }
 
-/// Parses the text of an attribute of the session. If this release does not accept the text, returns
-/// `None` instead of an error: a later release may have written the text. Fails only if the text
-/// contains a control character.
+/// Parses a subject or a label. If this release does not accept the text, returns `None` instead of
+/// an error: a later release may have written the text. Fails only if the text contains a control
+/// character.
 fn attribute<T>(
     text: Option<&str>,
     parse: impl FnOnce(&str) -> Option<T>,

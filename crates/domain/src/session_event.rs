@@ -19,7 +19,7 @@ pub enum SessionEvent {
 pub enum EndReason {
     /// A client that holds the token deleted the session (logout).
     Deleted,
-    /// A client that manages the sessions of other users revoked the session.
+    /// A service client with the scope `admin` revoked the session.
     Revoked,
     /// The subject had reached its session limit. This session was the subject's oldest session,
     /// and was removed to make room for a new session.

@@ -235,7 +235,7 @@ mod tests {
         CookieRule::TotalLength
     )]
     #[case::stored_name(SessionPatch::default().set_cookie("a=b;", "1"), CookieRule::Name)]
-    fn patch_must_not_grow_a_session_above_the_limits(
+    fn patch_that_exceeds_a_limit_or_sets_an_invalid_cookie_name_is_rejected(
         #[case] patch: SessionPatch,
         #[case] rule: CookieRule,
     ) {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn patch_may_exchange_cookies_of_a_full_session() {
+    fn patch_of_a_session_with_180_cookies_may_add_a_cookie_if_it_removes_another() {
         let full = (0..Cookies::MAX_COUNT).map(|n| (format!("c{n}"), "1".to_owned()));
         let full = Session {
             cookies: Cookies::new(full).unwrap(),

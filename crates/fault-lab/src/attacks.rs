@@ -77,10 +77,10 @@ pub(crate) async fn run(
     Ok((table, passed && is_met))
 }
 
-/// Measures the response times of regular clients before and during an attack on a service with the
-/// further flags `flags`. `begin` starts the attack and returns a value. `end` takes this value,
-/// ends the attack, and returns `true` if the attack lasted until then. Returns the row of the
-/// result table, and `true` if the expectations were met.
+/// Measures the response times of regular clients, first without and then during an attack. The
+/// service has the additional command-line flags `flags`. `begin` starts the attack. `end` gets the
+/// result of `begin`, ends the attack, and returns `false` if the attack had already ended by
+/// itself. Returns the row of the result table, and `true` if the expectations were met.
 async fn trial<A>(
     lab: &Lab,
     flags: &[&str],

@@ -97,8 +97,8 @@ pub(crate) async fn run_all<'a>(
         let _permit = free.acquire().await;
         (section, run(row, lab).await)
     });
-    // The semaphore limits the runs. `buffered(jobs)` would start no further row while the first one
-    // that it has started still runs.
+    // The semaphore limits the runs. `buffered(jobs)` would start no further scenario while the
+    // oldest unfinished one still runs.
     let mut finished = runs.collect::<FuturesOrdered<_>>();
     let mut results = Results::new();
     while let Some((section, result)) = finished.next().await {
@@ -114,8 +114,8 @@ pub(crate) async fn run_all<'a>(
     results
 }
 
-/// Runs each scenario that has only exceeded time limits once more, alone, and replaces its result.
-/// While several scenarios shared the CPU cores, it may have been slow although the service was not.
+/// Repeats each scenario in which a busy machine can have caused all violations, such as late
+/// responses, and replaces its result. No other scenario runs at the same time as a repetition.
 pub(crate) async fn repeat_timed(results: &mut Results<'_>, lab: &Lab) {
     let results = results.iter_mut().flat_map(|(_, of_section)| of_section);
     for result in results {

@@ -60,8 +60,8 @@ const DURABLE: [&str; 6] = [
     "noeviction",
 ];
 
-/// Additional flags of each instance. If a site hangs, these timeouts end the call before the
-/// client stops waiting.
+/// Additional command-line flags of each instance. If a site hangs, the response timeout ends the
+/// call before the client stops waiting.
 const SOAK_FLAGS: [&str; 4] = [
     "--log-level",
     "WARN",

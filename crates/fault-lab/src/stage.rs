@@ -63,7 +63,8 @@ const HOLD: Duration = Duration::from_secs(5);
 /// Time for which each fault stays active in a short run (`--short`).
 const SHORT_HOLD: Duration = Duration::from_millis(1_500);
 
-/// Default of [`Lab::immediate_limit`]. `docs/reliability.md` states this limit.
+/// Default maximum duration of a request that is answered with 503 without waiting for Redis
+/// ([`Lab::immediate_limit`]). `docs/reliability.md` contains the same limit.
 const IMMEDIATE_LIMIT: Duration = Duration::from_millis(100);
 
 /// Value of [`Lab::immediate_limit`] in a short run (`--short`). The limit is higher than
@@ -163,8 +164,9 @@ pub(crate) fn service_flags(redis_url: &str) -> [&str; 6] {
     ]
 }
 
-/// Command-line flags that enable the upstream gateway for sites of the fault lab. All other
-/// clients use the host `golf.example` in the base URL. No instance calls this host.
+/// Command-line flags that enable the upstream gateway for sites on the loopback interface. They
+/// also allow sessions with the host `golf.example`, which all other clients use in the base URL.
+/// No instance sends requests to this host.
 pub(crate) const GATEWAY_FLAGS: [&str; 8] = [
     "--upstream-gateway",
     "true",
@@ -229,8 +231,8 @@ impl Stage {
         calls
     }
 
-    /// Waits until the site has answered one further call for each client. Counts a violated
-    /// expectation if this takes longer than [`RECOVERED_WITHIN`].
+    /// Waits until the site has answered [`CLIENTS`] further calls. Counts a violated expectation
+    /// if this takes longer than [`RECOVERED_WITHIN`].
     pub(crate) async fn until_answered(&mut self, calls: &SiteCalls) {
         let enough = calls.answered() + CLIENTS as u64;
         let answered = async {

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_violation_that_does_not_depend_on_time_prevents_the_repetition_of_a_row() {
+    fn scenario_is_repeated_only_if_all_its_violations_depend_on_time() {
         let mut tally = Tally::default();
         assert!(!tally.has_only_timed_violations());
         tally.add_timed_violation("a late response");

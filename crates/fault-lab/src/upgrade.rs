@@ -1,8 +1,10 @@
 //! Test of a rolling upgrade and rollback while clients send requests. The upgrade replaces the
 //! instances of an old binary by instances of a new binary, one at a time. The rollback does the
-//! reverse. No request may fail. Some of the clients call a site through the upstream gateway,
-//! which the old binary does not have. After that, tests of sessions that the old binary cannot
-//! read, and of sessions with a cookie jar.
+//! reverse. No request may fail. Some of the clients call a site through the upstream gateway. The
+//! old binary has no gateway.
+//!
+//! After that, the test uses sessions that the old binary cannot read, and sessions whose cookies
+//! have attributes, with both binaries.
 
 mod fleet;
 mod jars;
@@ -78,8 +80,8 @@ const FLEETS: [[Version; 2]; 7] = {
 /// Minimum number of requests in a step of the upgrade.
 const MIN_REQUESTS: u64 = 20;
 
-/// Minimum number of calls in a step of the upgrade to instances of each binary. A short step on a
-/// busy machine has few calls to old instances.
+/// Minimum number of calls of the upstream gateway in one step, for each binary that runs in the
+/// step. The number is low, because old instances get few calls in a short step on a busy machine.
 const MIN_CALLS: u64 = 5;
 
 /// Defines the subcommand `upgrade`.
@@ -173,8 +175,9 @@ impl Store {
     }
 }
 
-/// Checks that the site answered the calls to instances of the new binary, and that instances of
-/// the old binary, which have no gateway, answered with 404.
+/// Checks the responses to calls of the upstream gateway, and the number of calls for each binary
+/// ([`MIN_CALLS`]). The site must have answered every call to an instance of the new binary.
+/// Instances of the old binary have no gateway, and must have answered every call with 404.
 fn check_calls(tally: &mut Tally, versions: [Version; 2]) {
     let mut calls = tally.responses.clone();
     calls.retain(|response, _| response.starts_with("upstream "));

@@ -1,11 +1,11 @@
 use tee_session_upstream::fuzzing::redirect_within_the_gateway;
 use url::Url;
 
-/// Fuzz target for redirects of a site. The first line of the input is the target of the request,
-/// and the rest is the value of `Location`.
+/// Fuzz target for the `Location` header in answers of a site. The first line of the input is the
+/// request target, relative to the site. The rest of the input is the value of `Location`.
 ///
-/// If the gateway passes on a redirect and a client follows it, the URL must be below the prefix of
-/// the gateway.
+/// If the gateway passes a redirect on to the client, the redirect must lead to a URL below the
+/// prefix of the gateway, `/v1/upstream/`.
 pub fn location(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == b'\n');
     let (Some(target), Some(value)) = (parts.next(), parts.next()) else {

@@ -105,6 +105,6 @@ fn fuzz_target_for_set_cookie_does_not_panic_on_its_stored_inputs() {
 }
 
 #[test]
-fn fuzz_target_for_location_does_not_panic_on_its_stored_inputs() {
+fn fuzz_target_for_location_header_does_not_panic_on_its_stored_inputs() {
     replay("location");
 }

@@ -61,8 +61,7 @@ struct Store {
     /// Subject index entries of all sessions. Lock order: this mutex may be locked while a shard is
     /// locked. A shard must not be locked while this mutex is locked.
     subjects: Mutex<SubjectEntries>,
-    /// Records of requests with an `Idempotency-Key`. At most `capacity` records are stored, in
-    /// addition to the sessions.
+    /// Idempotency records. At most `capacity` records are stored, in addition to the sessions.
     idempotency: Mutex<IdempotencyRecords>,
 }
 
@@ -89,7 +88,7 @@ impl MemoryRepository {
         }))
     }
 
-    /// Returns the number of stored sessions. Ended sessions count until a sweep removes them.
+    /// Returns the number of stored sessions. Ended sessions count until a later call removes them.
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.0.sessions.load(Ordering::Relaxed)
@@ -165,8 +164,8 @@ impl Store {
         outcome
     }
 
-    /// Returns the session with the times of the store, which do not include corrections of the
-    /// wall clock.
+    /// Converts the times of a session that a caller passes to times of the store, which do not
+    /// include corrections of the wall clock.
     // If the wall clock is corrected between the creation of `session` and this call, the creation
     // time is wrong by this correction. The idle timeout is not affected.
     fn stored<'a>(&self, session: &'a Session) -> Cow<'a, Session> {
@@ -178,7 +177,7 @@ impl Store {
         }
     }
 
-    /// Returns the session with the times that the repository shows, which include corrections of
+    /// Converts the times of a stored session to times for the caller, which include corrections of
     /// the wall clock.
     fn shown(&self, session: Session) -> Session {
         shifted(session, self.wall_clock.correction())

@@ -118,8 +118,8 @@ impl SubjectEntries {
         LastRevocation(entries.last_revocation)
     }
 
-    /// Returns the ids of up to `limit` sessions of `subject` that were created before
-    /// `revocation`.
+    /// Returns the ids of up to `limit` sessions of `subject` whose position in the index is lower
+    /// than the position of `revocation`.
     pub(crate) fn older_than(
         &self,
         subject: &Subject,

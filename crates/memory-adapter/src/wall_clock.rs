@@ -36,7 +36,7 @@ impl WallClock {
         time::Duration::microseconds(self.correction_micros.load(Ordering::Relaxed))
     }
 
-    /// Checks whether the wall clock was corrected since the last check.
+    /// Adds a correction of the wall clock since the last check, if there was one, to the sum.
     pub(crate) fn check(&self) {
         self.note_offset(read_offset());
     }

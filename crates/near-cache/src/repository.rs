@@ -37,8 +37,8 @@ impl<R: SessionRepository> NearCachedRepository<R> {
     /// Reads a session that is not cached. Concurrent calls for the same session share one read of
     /// the store (single-flight). With `ttl`, the read also touches the session (sets its TTL).
     ///
-    /// If the shared read fails or is cancelled, each call that joined this read reads the session
-    /// itself. No call therefore takes longer than two reads, however often the store fails.
+    /// If the shared read fails or is cancelled, each call that waited for it reads the session
+    /// itself. A call therefore waits for at most two reads, however often the store fails.
     async fn read_shared(
         &self,
         cache: &NearCache,

@@ -16,10 +16,10 @@ use crate::{
 
 /// Maximum age of a pending read that another request may join.
 ///
-/// If the pending read touches the session (renews its TTL), a request that joins the read does not
-/// touch the session again. The touch may have happened up to 250 ms before that request. The
-/// session still does not end early: with a touch interval, the TTL of the record is the sum of
-/// idle timeout and touch interval, plus one second.
+/// If the pending read touches the session (renews its TTL), a joining request does not touch the
+/// session again. The touch may therefore be up to 250 ms older than that request. The session
+/// still does not end early: with a touch interval, the TTL of the record is the sum of idle
+/// timeout and touch interval, plus one second.
 const JOIN_WINDOW: Duration = Duration::from_millis(250);
 
 /// Parameters of a read that a request needs, and the state of the cache before the read.

@@ -29,14 +29,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hash_of_a_token_hash_is_its_low_half() {
+    fn hasher_returns_the_low_half_of_a_token_hash() {
         let mut hasher = TokenHasher::default();
         hasher.write_u128(7 << 64 | 42);
         assert_eq!(hasher.finish(), 42);
     }
 
     #[test]
-    fn hash_of_other_bytes_depends_on_each_byte_and_on_their_order() {
+    fn hash_of_a_byte_string_depends_on_each_byte_and_on_the_order_of_the_bytes() {
         let hash = |bytes: &[u8]| {
             let mut hasher = TokenHasher::default();
             hasher.write(bytes);

@@ -44,8 +44,8 @@ impl Credentials {
         self.source = Some(Arc::new(source));
     }
 
-    /// Returns the user and password at the start of the process. Returns `None` if the URL has no
-    /// password.
+    /// Returns the user and password that the Redis URL contained when the process started. Returns
+    /// `None` if the URL contained no password.
     pub(crate) fn at_start(&self) -> Option<&Login> {
         self.login.as_ref()
     }

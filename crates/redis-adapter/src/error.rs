@@ -122,17 +122,17 @@ fn redirection(details: &str) -> Option<(String, bool)> {
 /// dropped, because it may repeat arguments of the command.
 const NO_CODE: &str = "an error without a code";
 
-/// Code of a refusal because the Redis user lacks a permission.
+/// Error code of the reply to a command for which the Redis user lacks a permission.
 pub(crate) const NO_PERMISSION: &str = "NOPERM";
 
-/// Code of a refusal because Redis does not know the command: the command was renamed, or the
-/// server is a sentinel or another program.
+/// Error code of the reply to a command that the server does not know: the command was renamed, or
+/// the server is a sentinel or another program.
 pub(crate) const UNKNOWN_COMMAND: &str = "ERR unknown command";
 
-/// Returns the code for an error reply that is no redirection.
+/// Returns the error code of an error reply other than `MOVED` and `ASK`, or [`NO_CODE`].
 ///
 /// Redis 7.0 sends `NOPERM` only for commands outside scripts. If a command in a script is not
-/// permitted or not known, the reply begins with `ERR`, and only its text states the reason.
+/// permitted or not known, the reply begins with `ERR`. The code is then chosen by the text.
 fn refusal_code(text: &str) -> &str {
     let begins_with = |beginning: &str| {
         let found = text.get(..beginning.len());

@@ -1,5 +1,5 @@
-//! Records of requests that clients may repeat, stored in Redis. The records are encrypted in both
-//! storage formats, because they contain session tokens.
+//! Idempotency records in Redis: one record for each `Idempotency-Key`. The records are encrypted
+//! even if the storage format is plain, because they contain session tokens.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ use crate::{
     repository::{commands::seconds, compare_and_swap},
 };
 
-/// Pauses before the attempts to delete an idempotency record after the reply to its creation was
-/// lost.
+/// Pauses before the attempts to delete an idempotency record whose creation failed. Redis may have
+/// stored the record although its reply was lost.
 const FORGET_PAUSES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(250),
@@ -123,9 +123,9 @@ impl Location {
     }
 }
 
-/// Converts an error of a call. If an idempotency record cannot be read, the result is the same as
-/// for an unavailable store, so that the client can use another key. The error `Corrupt` is not
-/// used, because it would mean that the session is corrupt.
+/// Converts the error of a call about an idempotency record. If the record cannot be read, returns
+/// the error for an unavailable store, so that the client can use another `Idempotency-Key`. The
+/// error `Corrupt` would mean that the session record is corrupt.
 fn store_error(error: CallError) -> RepositoryError {
     if error.is_corrupt() {
         RepositoryError::unavailable(error)
@@ -135,8 +135,9 @@ fn store_error(error: CallError) -> RepositoryError {
 }
 
 impl RedisRepository {
-    /// Deletes the idempotency record in the background if its value is still `seen`. Makes several
-    /// attempts, because the connection on which the reply was lost may first have to be replaced.
+    /// Deletes the idempotency record under `key` in the background if its value is still `seen`.
+    /// Makes several attempts, because the connection on which the reply was lost may first have to
+    /// be replaced.
     fn forget_in_background(&self, key: Key, seen: Vec<u8>) {
         let repository = self.clone();
         self.runtime.spawn(async move {

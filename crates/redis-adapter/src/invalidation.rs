@@ -11,9 +11,9 @@ use crate::{
     connection::{FeedState, Subscription, maintain_feed},
 };
 
-/// Minimum value of `max_silence`. If Redis is silent for this time, the invalidation feed counts
-/// as lost. A check of the feed takes a round trip to Redis, so the time must be longer than a
-/// round trip.
+/// Minimum of `max_silence`, the silence of Redis after which the invalidation feed counts as lost.
+/// Each check of the feed takes a round trip to Redis, so `max_silence` must be longer than a round
+/// trip.
 const MIN_SILENCE: Duration = Duration::from_millis(10);
 
 /// Invalidation feed that reports every change of a session record to a listener. Changes are

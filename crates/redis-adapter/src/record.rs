@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn record_location_has_its_format_and_the_key_of_the_format() {
+    fn record_key_contains_the_session_id_if_encrypted_and_the_token_if_unencrypted() {
         let token = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed".parse().unwrap();
         for (format, key) in [
             (StorageFormat::Sealed, "session:j_2qi1vxH8YfgWR4eH1LDg"),

@@ -94,10 +94,9 @@ impl RedisRepository {
         Ok(self.pool.wait_until_connected(within).await?)
     }
 
-    /// Returns the deadline of a call or step that starts now: the current time plus the command
-    /// timeout. All round
-    /// trips of a call share one deadline, except those of a call whose steps must each have the
-    /// whole command timeout, such as a rotation in a cluster.
+    /// Returns the deadline of a call that starts now: the current time plus the command timeout.
+    /// The deadline covers all round trips of the call. In a few calls, such as a rotation in a
+    /// cluster, each step has its own deadline.
     pub(crate) fn deadline(&self) -> Instant {
         Instant::now() + self.command_timeout
     }

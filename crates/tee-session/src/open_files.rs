@@ -55,8 +55,8 @@ pub(crate) fn raise_limit(settings: &mut ApiSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the maximum number of open files that are not regular client connections
-/// (`max_connections`).
+/// Returns the maximum number of open files, without connections to sites and without the client
+/// connections that `max_connections` limits.
 fn other_files(workers: usize) -> usize {
     let api = 2 * RESERVED_CONNECTIONS;
     BASE + api + 2 * MAX_METRICS_CONNECTIONS + PER_WORKER * workers
@@ -81,7 +81,7 @@ mod tests {
     #[case::half_of_all(Some(5_000), Some(50))]
     #[case::fits(Some(20), Some(20))]
     #[case::no_limit(None, None)]
-    fn lower_limit_of_connections_lowers_the_limit_per_address(
+    fn lowered_max_connections_lowers_the_limit_per_address_to_at_most_half_of_it(
         #[case] per_address: Option<usize>,
         #[case] expected: Option<usize>,
     ) {

@@ -263,8 +263,8 @@ impl Reader<'_> {
     }
 }
 
-/// Warning about a `shutdown_timeout` that is shorter than the time to wait for the answers of
-/// sites.
+/// Warning about a `shutdown_timeout` that is shorter than `upstream_response_timeout_ms`, the
+/// maximum time to wait for an answer of a site.
 const CUTS_CALLS_OFF: &str = "shutdown_timeout is shorter than upstream_response_timeout_ms, so a stop \
      cuts off requests to sites that answer slowly: set it to a longer time";
 

@@ -157,8 +157,8 @@ fn build(settings: Settings) -> std::io::Result<Application> {
 ///
 /// Stop signals are SIGTERM, SIGINT and SIGQUIT. SIGHUP is a stop signal only if standard input is
 /// a terminal, because a terminal sends SIGHUP when it is closed. Further stop signals within
-/// [`SAME_STOP`] after the first are not counted. SIGUSR1 and SIGUSR2, which would otherwise end the
-/// process, are ignored.
+/// [`SAME_STOP`] after the first are not counted. SIGUSR1 and SIGUSR2, which would otherwise end
+/// the process, are ignored.
 fn count_signals() -> std::io::Result<watch::Receiver<u32>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -14,13 +14,14 @@ use thiserror::Error;
 /// State of a session, derived from the requests and responses so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
-    /// The session exists, because its creation was acknowledged.
+    /// The session exists, because its creation or the rotation to its token was acknowledged.
     Lives,
     /// The session may or may not exist. Either a delete was requested but not acknowledged, or the
     /// store may have lost the session.
     MayBeGone,
-    /// The session does not exist. Either a delete was acknowledged, or a read did not find a
-    /// session whose state was [`MayBeGone`](Self::MayBeGone).
+    /// The session does not exist, or no longer has this token. Either a delete or a rotation was
+    /// acknowledged, or a read did not find a session whose state was
+    /// [`MayBeGone`](Self::MayBeGone).
     Gone,
 }
 
@@ -55,8 +56,8 @@ pub enum Contradiction {
 #[derive(Debug, Clone)]
 struct Entry {
     known: Known,
-    /// Newest version that is known to be stored: the version of the last acknowledged update or of
-    /// the last read, whichever is higher. 0 if no version is known.
+    /// Version in the last acknowledged update or in the last read. A later response must not
+    /// contain an older version. 0 if no version is known.
     acknowledged: u64,
     /// Version in the last update request. 0 before the first update request.
     requested: u64,
@@ -163,13 +164,13 @@ impl History {
         }
     }
 
-    /// Records that a read returned `version` of the session together with the attributes of its
-    /// cookies. `merged` is `true` if a merge to this version would set exactly these attributes,
-    /// `false` if the cookies have no attributes, and `None` in any other case.
+    /// Checks the attributes of the cookies in a response with `version` of the session. `merged`
+    /// is `true` if the attributes are exactly those that a merge to this version sets, `false` if
+    /// the cookies have no attributes, and `None` in any other case.
     ///
     /// # Errors
     /// [`Contradiction::AttributesDiffer`] if a merge has set this version and the attributes are
-    /// missing, or if a patch has set this version and there are attributes.
+    /// missing or different, or if a patch has set this version and there are attributes.
     pub fn has_attributes(
         &self,
         token: &str,
@@ -227,12 +228,12 @@ impl History {
         }
     }
 
-    /// Records that the repetition of a request with an `Idempotency-Key` has returned the token
-    /// `repeated`. `token` is the token that the first request has returned.
+    /// Checks the token `repeated`, which the repetition of a request with an `Idempotency-Key` has
+    /// returned. `token` is the token that the first request has returned.
     ///
     /// # Errors
     /// [`Contradiction::ReplayDiffers`] if the tokens differ. If the store may have lost data, it
-    /// may have lost the record of the request, so different tokens are then no error.
+    /// may have lost the idempotency record, so different tokens are then no error.
     pub fn replayed(&self, token: &str, repeated: &str) -> Result<(), Contradiction> {
         if token == repeated || self.known(token) != Known::Lives {
             Ok(())

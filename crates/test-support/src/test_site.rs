@@ -69,8 +69,9 @@ impl Seen {
         Some(head)
     }
 
-    /// Reads a request with its body. The header field `Content-Length` announces the length of the
-    /// body.
+    /// Reads a request with its body, and counts the request. The length of the body is the value
+    /// of `Content-Length`. Returns head and body, or `None` if the connection closes before their
+    /// end.
     pub async fn read_request(&self, stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         let head = self.read_head(stream).await?;
         let mut lines = head.lines();

@@ -9,7 +9,8 @@ use http::{
     header::{ACCEPT_ENCODING, CONTENT_ENCODING},
 };
 
-/// Maximum number of bytes of a page that are searched, before and after decoding.
+/// Maximum number of bytes of an answer that are read to recognize a login page. After decoding, at
+/// most the same number of bytes is searched.
 pub(crate) const MAX_READ_BYTES: usize = 64 * 1_024;
 
 /// Content coding of an answer (RFC 9110, section 8.4.1) that this client can decode.

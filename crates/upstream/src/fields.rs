@@ -43,8 +43,8 @@ pub(crate) fn seen_name(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
-/// Returns the value of `Content-Length`. hyper has already rejected answers with contradictory
-/// values and a body.
+/// Returns the value of `Content-Length`. If an answer has a body and contradictory values of
+/// `Content-Length`, hyper has already rejected the answer.
 pub(crate) fn content_length(fields: &HeaderMap) -> Option<u64> {
     fields
         .get(CONTENT_LENGTH)?

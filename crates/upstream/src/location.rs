@@ -10,7 +10,8 @@ use crate::{site::Site, target::Target};
 pub(crate) enum Mapped {
     /// The URL belongs to the same site. Contains the path within the gateway.
     Site(HeaderValue),
-    /// The URL belongs to another site, or is invalid. Contains the value for the client.
+    /// The URL belongs to another site, or is invalid. Contains the field value for the client: the
+    /// absolute URL, or the unchanged value if the URL is invalid.
     Elsewhere(HeaderValue),
 }
 
@@ -30,8 +31,9 @@ pub(crate) fn resolve(value: &HeaderValue, site: &Site, target: &Target) -> Opti
     base.and_then(|base| base.join(&text)).ok()
 }
 
-/// Maps the value of `Location` or `Content-Location` in an answer of `site` to a request for
-/// `target`.
+/// Maps the value of `Location` or `Content-Location` in the answer of `site` to a request for
+/// `target`. A URL of `site` becomes a path that begins with `prefix`, the path prefix of the
+/// gateway.
 pub(crate) fn map(value: &HeaderValue, site: &Site, target: &Target, prefix: &str) -> Mapped {
     let Some(url) = resolve(value, site, target) else {
         return Mapped::Elsewhere(value.clone());

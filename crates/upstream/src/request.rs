@@ -78,9 +78,9 @@ impl fmt::Debug for SiteRequest {
 }
 
 /// Returns `true` if a request asks for an upgrade to WebSocket, which the gateway does not
-/// support. A proxy in front may have removed `Upgrade` and `Connection`. The site would then take
-/// the rest for an ordinary request. Requests for an upgrade to other protocols may be ignored (RFC
-/// 9110, section 7.8).
+/// support. `Sec-WebSocket-Key` alone also counts, because a proxy in front of the gateway may have
+/// removed `Upgrade` and `Connection`. The site would take such a request for an ordinary request.
+/// Requests for an upgrade to other protocols may be ignored (RFC 9110, section 7.8).
 #[must_use]
 pub fn asks_for_websocket(fields: &HeaderMap) -> bool {
     let contains = |name, token: &str| {

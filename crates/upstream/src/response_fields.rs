@@ -63,8 +63,8 @@ const REMOVED: [&str; 33] = [
 
 const REMOVED_PREFIXES: [&str; 4] = ["access-control-", "x-accel-", "x-session-", "x-upstream-"];
 
-/// Site and target of a request. The header fields of the answer are changed for the client
-/// accordingly, such as a redirect in `Location`.
+/// Site and target of a request. They are needed to map the URLs in the header fields of the
+/// answer, such as `Location`, to paths of the gateway.
 #[derive(Debug)]
 pub(crate) struct Exchange<'a> {
     site: &'a Site,

@@ -7,8 +7,8 @@ use crate::login::LoginSignals;
 /// Settings of a [`Client`](crate::Client).
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// Path prefix of requests to the site, without a slash at its end. Redirects within the site
-    /// get this prefix.
+    /// Path prefix of the gateway, such as `/v1/upstream`, without a slash at its end. Redirects
+    /// within a site get this prefix.
     pub prefix: &'static str,
     /// Value of the header field `Via` (RFC 9110, section 7.6.3) that is added to each answer.
     pub via: &'static str,

@@ -120,7 +120,7 @@ mod tests {
     #[case("ftp://golf.example")]
     #[case("javascript:alert(1)")]
     #[case("/members")]
-    fn text_without_web_origin_is_no_site(#[case] text: &str) {
+    fn text_that_is_no_absolute_http_or_https_url_is_rejected(#[case] text: &str) {
         assert_eq!(Site::of_url(text), Err(UnknownSite));
     }
 }

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_of_a_request_are_written_together_until_writing_fails() {
+    async fn request_parts_are_written_in_one_call_and_a_failed_write_is_not_reported() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());

@@ -197,10 +197,7 @@ mod tests {
     #[case::only_a_query("?a", InvalidTarget::Relative)]
     #[case::fragment("/a#b", InvalidTarget::Characters)]
     #[case::quotation_mark_in_the_query("/a?b=\"c\"", InvalidTarget::Characters)]
-    fn target_that_could_change_its_meaning_is_rejected(
-        #[case] text: &str,
-        #[case] error: InvalidTarget,
-    ) {
+    fn invalid_or_ambiguous_target_is_rejected(#[case] text: &str, #[case] error: InvalidTarget) {
         assert_eq!(Target::parse(text).map(|_| ()), Err(error));
     }
 

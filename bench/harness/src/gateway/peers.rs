@@ -96,9 +96,9 @@ const fn peer(name: &'static str, store: Store, has_large_pages: bool, kind: Kin
 /// A started gateway.
 pub(super) struct Started {
     pub(super) port: u16,
-    /// Processes of the gateway: the gateway itself and, if it asks Tee Session, the instance that
-    /// it asks. Empty for requests to the site itself, whose costs are the same behind all
-    /// gateways.
+    /// Processes of the gateway: the gateway itself and, if the gateway checks requests with Tee
+    /// Session, the instance of Tee Session. Empty for requests that are sent to the site directly:
+    /// the costs of the site are not measured, because they are the same behind all gateways.
     pub(super) processes: Vec<Running>,
     pub(super) first_response_after: Duration,
 }

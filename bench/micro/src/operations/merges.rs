@@ -9,8 +9,8 @@ use tee_session_redis_adapter::{StorageFormat, fuzzing::Location};
 use super::Repeat;
 use crate::sample;
 
-/// `Set-Cookie` lines of a site that sets two cookies. The placeholder is the value of the first
-/// cookie.
+/// `Set-Cookie` lines of a site that sets two cookies. `VALUE` is a placeholder for the value of
+/// the first cookie.
 const LINES: [&str; 2] = [
     "SESSIONID=VALUE; Path=/; Secure; HttpOnly; SameSite=Lax",
     "csrf=b4c0; Path=/; Max-Age=86400",

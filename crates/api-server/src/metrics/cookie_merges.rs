@@ -28,8 +28,8 @@ const OUTCOMES: [&str; 6] = [
     "failed",
 ];
 
-/// Counts the outcome of a merge of lines from `source`. A client's request that fails before the
-/// session is loaded is not counted.
+/// Counts the outcome of a merge of `Set-Cookie` lines from `source`. A client's request that fails
+/// before the session is loaded is not counted.
 pub(crate) fn count(source: Source, result: &Result<MergedSession, UpdateError>) {
     let [merged, unchanged, refused, contended, gone, failed] = OUTCOMES;
     let outcome = match result {

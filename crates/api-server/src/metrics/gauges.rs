@@ -50,7 +50,7 @@ impl StateGauges {
         }
     }
 
-    /// Adds the gauge for the requests to sites.
+    /// Adds the gauge for the number of requests to sites that are in flight or wait for a permit.
     pub(crate) fn with_upstream(mut self, bounds: Option<SharedBounds>) -> Self {
         self.upstream = bounds.map(|bounds| (bounds, gauge!("tee_session_upstream_in_flight")));
         self

@@ -38,7 +38,8 @@ const RESERVED_CONNECTIONS: usize = 4;
 const FOREIGN_HOST: &str = "The Host header must name a loopback address, such as localhost, \
                             because metrics_host is a loopback address\n";
 
-/// Shows whether the metrics listener has a loopback address.
+/// Contains `true` if the metrics listener has a loopback address. Such a listener rejects requests
+/// whose `Host` header names another host.
 struct IsLocal(bool);
 
 /// Binds the metrics listener to `address`. Returns the server and the bound address.

@@ -30,8 +30,8 @@ impl AccessLine {
     }
 
     /// Logs the line with the status and the duration of the request. The duration ends when the
-    /// head of the response is ready. The field `from_site` is present only if the status is that
-    /// of a site's answer.
+    /// head of the response is ready. The line has the field `from_site` only if the response
+    /// passes on the answer of a site.
     pub(crate) fn log(self, status: StatusCode, from_site: bool) {
         tracing::info!(
             target: ACCESS_LOG,

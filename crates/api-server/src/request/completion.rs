@@ -30,12 +30,13 @@ use crate::{
 /// after the other. If Redis is so slow that more time is needed, a rotation does not begin.
 const NEW_SESSION_CALLS: u32 = 5;
 
-/// Number of steps at the end of a rotation, each of which may take
-/// [`ApiSettings::call_timeout`]. The move of the session to its new token invalidates the old
-/// token. The last step is a check of the subject index.
+/// Number of steps from the move of the session to its new token until the end of a rotation. The
+/// first step is the move, which invalidates the old token. The second step is a check of the
+/// subject index. Each step may take [`ApiSettings::call_timeout`].
 const STEPS_FROM_MOVE: u32 = 2;
 
-/// Number of these steps in a partitioned store, which moves a session in two steps.
+/// Number of steps from the move until the end of a rotation in a partitioned store (a Redis
+/// Cluster), which moves a session in two steps.
 const STEPS_FROM_PARTITIONED_MOVE: u32 = 3;
 
 /// The request that waits for the result of an operation. Through its `Requester`, an operation can
@@ -64,7 +65,7 @@ impl<T> Requester<T> {
     }
 
     /// Returns `true` if the client still waits for the response to a rotation with an
-    /// `Idempotency-Key`. The remaining time is not checked: if this request ends before the
+    /// `Idempotency-Key`. No time must be left for further steps: if this request ends before the
     /// rotation has a result, a repetition of the request gets the result.
     pub(crate) fn is_waiting(&self) -> bool {
         self.has_time_for(0)
@@ -213,7 +214,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn rotation_of_a_partitioned_store_needs_time_for_one_more_step() {
+    async fn rotation_in_a_partitioned_store_needs_time_for_three_steps_instead_of_two() {
         let call_timeout = Duration::from_millis(500);
         let (result, received) = oneshot::channel();
         let requester: Requester = Requester {

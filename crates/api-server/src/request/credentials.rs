@@ -83,8 +83,8 @@ impl FoldedId {
     }
 
     /// Returns `true` if the id contains `secret`, and `secret` has at least `min_len` bytes in the
-    /// spelling of [`folded`]. If `secret` is longer than [`MAX_SECRET_LEN`] but not longer than
-    /// the id, the result is also `true`.
+    /// spelling of [`folded`]. A secret longer than [`MAX_SECRET_LEN`] is not searched for: it
+    /// counts as contained if the id is also longer than that.
     fn contains(&self, secret: &[u8], min_len: usize) -> bool {
         let mut buffer = Zeroizing::new([0_u8; MAX_SECRET_LEN]);
         let mut len = 0;
@@ -136,7 +136,7 @@ mod tests {
     #[case::hyphens("token=7b1a------------------------------------", TOKEN, false)]
     #[case::other_token("token=0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d", TOKEN, false)]
     #[case::longer_than_the_id("token=5f0c8d2e-7b1a-4c3d-9e8f-0a1b2c3d4e5f0", TOKEN, false)]
-    fn words_of_form_values_that_may_be_tokens_are_searched_in_the_id(
+    fn id_that_contains_a_word_of_the_form_long_enough_to_be_a_token_is_detected(
         #[case] form: &str,
         #[case] id: &str,
         #[case] is_contained: bool,
@@ -161,7 +161,7 @@ mod tests {
     #[case::empty_secret("Basic Y2k6", "ci-1", false)]
     #[case::only_hyphens_in_the_id("Basic Y2k6czNjcmV0", "-", false)]
     #[case::no_credentials("Basic", "basic-1", false)]
-    fn credentials_are_searched_in_the_id(
+    fn id_that_contains_a_bearer_token_or_the_secret_of_basic_credentials_is_detected(
         #[case] authorization: &str,
         #[case] id: &str,
         #[case] is_contained: bool,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn long_secret_that_fits_into_a_longer_id_counts_as_contained() {
+    fn secret_longer_than_128_bytes_counts_as_contained_in_an_id_longer_than_128_bytes() {
         let secret = "a".repeat(MAX_SECRET_LEN + 1);
         let authorization = format!("Bearer {secret}");
         assert!(contains(&secret, &authorization));

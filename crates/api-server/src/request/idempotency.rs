@@ -38,13 +38,16 @@ const LEASE_CALLS: u32 = 10;
 const LEASE_MARGIN: Duration = Duration::from_secs(4);
 
 /// Maximum duration of the lease of an operation with an `Idempotency-Key`. The idempotency record
-/// is stored for 60 s, so a client can still repeat a request after the longest lease. With a call
-/// timeout above 7.5 s, a rotation in a cluster that stays just below this timeout in both of its
-/// steps may outlast the second half of the lease.
+/// is stored for 60 s, so a client can still repeat a request after the longest lease.
+///
+/// A rotation moves the session only if more than half of the lease is left. In a cluster, the move
+/// has two steps, each of which may take one call timeout. With a call timeout above 7.5 s, the
+/// move may take longer than this half.
 const MAX_LEASE: Duration = Duration::from_secs(30);
 
-/// Returns the key of a request, derived from the `Idempotency-Key` header field, `operation` and
-/// the `credential` of the client. Returns `None` if the request has no `Idempotency-Key`.
+/// Returns the idempotency key of a request, derived from the `Idempotency-Key` header field,
+/// `operation` and the `credential` of the client. Returns `None` if the request has no
+/// `Idempotency-Key`.
 ///
 /// # Errors
 /// Returns an error in these cases:

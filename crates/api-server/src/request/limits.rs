@@ -1,7 +1,6 @@
 //! Limits on the size of request heads. The framework rejects a request head of more than 128 KiB
-//! or 96 header fields before these limits are checked. For requests of gateways (`/v1/authorize`),
-//! only the limits of the framework apply, because a gateway passes on the head of a request to
-//! another application.
+//! or 96 header fields before these limits are checked. On `/v1/authorize`, only the limits of the
+//! framework apply, because a gateway copies the head from a request to another application.
 
 use actix_web::HttpRequest;
 

@@ -32,7 +32,7 @@ const PROXY_HEADERS: [&str; 21] = [
     "x-varnish",
 ];
 
-/// Beginnings of the names of further such headers.
+/// Prefixes of the names of further headers that only proxies and load balancers set.
 const PROXY_HEADER_PREFIXES: [&str; 11] = [
     "cf-",
     "fastly-",

@@ -59,14 +59,15 @@ impl RequestId {
     }
 }
 
-/// Id that the client set on a route whose form contains a token. The cell is empty, and the
-/// request has a generated id, until the form shows that the id of the client does not contain the
-/// token. The extensions of the request contain a clone of the cell.
+/// Cell for the request id that the client set, on a route whose form contains a token. Until the
+/// form has been read, the cell is empty and the request has a generated id. [`accept_id`] fills
+/// the cell, unless the form shows that the id may contain the token. The extensions of the request
+/// contain a clone of the cell.
 pub(crate) type AcceptedId = Rc<OnceCell<RequestId>>;
 
-/// Uses the id that the client set from now on, unless it contains a word of `form` that may be a
-/// token. `form` is the form in the request body. Does nothing if the extensions of the request
-/// contain no [`AcceptedId`].
+/// Uses the request id that the client set from now on, unless it contains a word of `form` that
+/// may be a token. `form` is the form in the request body. Does nothing if the extensions of the
+/// request contain no [`AcceptedId`].
 pub(crate) fn accept_id(request: &HttpRequest, form: &[u8]) {
     if let Some(accepted) = request.extensions().get::<AcceptedId>()
         && let Some(id) = RequestId::given(request.headers())

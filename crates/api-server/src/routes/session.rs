@@ -53,11 +53,12 @@ const ATTRIBUTES: &str = "`true`: the response also contains the attributes of t
                           site has set, and all other cookies of the same names. Not possible if \
                           the operator has set `hide_cookies`.";
 
-/// Returns `true` if the query of a request contains `attributes=true`. Other parameters are
-/// ignored.
+/// Returns `true` if the query of a request contains `attributes=true`, which requests the
+/// attributes of the cookies. Other parameters are ignored. `are_hidden` is the setting
+/// `hide_cookies`.
 ///
 /// # Errors
-/// Fails if the value is malformed, or if the attributes are requested and cookies are hidden.
+/// Fails if the parameter is repeated or malformed, or if it is `true` and `are_hidden` is set.
 fn requests_attributes(query: &str, are_hidden: bool) -> Result<bool, ApiError> {
     let mut values =
         form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "attributes");

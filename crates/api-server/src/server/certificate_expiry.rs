@@ -132,7 +132,8 @@ impl LoggedWarnings {
         self.last = Some((warnings, now));
     }
 
-    /// Returns whether exactly `warnings` were logged last, less than a day before `now`.
+    /// Returns `true` if `warnings` are the warnings that were logged last, less than a day before
+    /// `now`.
     fn was_logged(&self, warnings: &[CertificateWarning], now: Instant) -> bool {
         self.last.as_ref().is_some_and(|(last, logged)| {
             last == warnings && now.duration_since(*logged) < WARNING_INTERVAL
@@ -212,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unchanged_warning_is_due_again_after_a_day() {
+    fn unchanged_certificate_warning_is_logged_again_only_after_a_day() {
         let expired = vec![CertificateWarning {
             subject: "CN=localhost".to_owned(),
             problem: Problem::ExpiresAt(OffsetDateTime::UNIX_EPOCH),

@@ -346,8 +346,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientStream<T> {
         self.end_overdue(cx)
     }
 
-    /// Reports the end of the stream after its deadline has passed. Sends a response before, if the
-    /// client has begun a request head.
+    /// Reports the end of the stream, because the deadline of the connection has passed. If the
+    /// client has begun a request head, sends a 408 response first.
     fn end_overdue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connection.close_overdue_head() {
             // Nothing else is being written, so the short response fits into the send buffer. If the

@@ -17,9 +17,9 @@ pub(crate) struct RequestContext {
     pub(crate) route: &'static Route,
     /// Id of the request, unless `accepted_id` contains another one.
     request_id: RequestId,
-    /// Cell for the id of the client. `None` if `request_id` is final.
+    /// Cell for the request id that the client set. `None` if `request_id` is final.
     accepted_id: Option<AcceptedId>,
-    /// Root span in which the id is not recorded yet. `None` if `request_id` is final.
+    /// Root span in which the request id is not recorded yet. `None` if `request_id` is final.
     unrecorded: Option<Span>,
     /// Trace id and span id of the exported root span. `None` if the request is not exported.
     pub(crate) span_context: Option<SpanContext>,
@@ -50,7 +50,8 @@ impl RequestContext {
         }
     }
 
-    /// Returns the id that the request has now.
+    /// Returns the id that the client set if `accepted_id` contains it, or else `request_id`. The
+    /// returned id can therefore change when the form in the request body has been read.
     pub(crate) fn request_id(&self) -> &RequestId {
         let accepted = self.accepted_id.as_ref().and_then(|id| id.get());
         accepted.unwrap_or(&self.request_id)
@@ -61,8 +62,8 @@ impl RequestContext {
         self.accepted_id.is_none().then_some(&self.request_id)
     }
 
-    /// Records the id in `span`, the root span of the request, when this context is dropped. Does
-    /// nothing if the id is final, because `span` then already contains it.
+    /// Records the request id in `span`, the root span of the request, when this context is
+    /// dropped. Does nothing if the id is final, because `span` then already contains it.
     pub(crate) fn record_id_on_drop(&mut self, span: &Span) {
         self.unrecorded = self.accepted_id.is_some().then(|| span.clone());
     }

@@ -294,7 +294,7 @@ mod tests {
     #[case::disconnected_client("/v1/introspect?hangs", true)]
     #[case::form_not_read("/v1/revoke", false)]
     #[actix_web::test]
-    async fn root_span_contains_the_id_of_the_client_only_if_the_form_was_read(
+    async fn root_span_contains_the_request_id_of_the_client_only_if_the_form_was_read(
         #[case] path: &str,
         #[case] is_accepted: bool,
     ) {

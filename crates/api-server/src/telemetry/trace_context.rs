@@ -19,9 +19,10 @@ pub(crate) const TRACERESPONSE: HeaderName = HeaderName::from_static("tracerespo
 const MAX_STATE_LEN: usize = 512;
 
 /// Returns the trace context in the headers of a request, as read by OpenTelemetry's global
-/// propagator. Returns `None` if `traceparent` is missing, repeated or malformed, or if one of the
-/// two headers contains credentials of the request. The trace id is logged, and both headers are
-/// exported.
+/// propagator. Returns `None` if `traceparent` is missing, repeated or malformed.
+///
+/// Also returns `None` if `traceparent` or `tracestate` contains credentials of the request: the
+/// trace id is logged, and both headers are exported.
 pub(crate) fn caller(headers: &HeaderMap) -> Option<Context> {
     let mut fields = headers.get_all(TRACEPARENT);
     let (Some(parent), None) = (fields.next(), fields.next()) else {

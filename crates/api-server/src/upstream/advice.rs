@@ -10,8 +10,9 @@ use tee_session_upstream::{
 const LONGER_ANSWERS: &str =
     "if the site sends such answers on purpose, raise upstream_max_response_bytes";
 
-/// Returns the setting that decides about the error, or `None` if there is no such setting. Clients
-/// may learn the name: the settings are documented, and their values are not shown.
+/// Returns the name of the setting that caused the error, such as the setting of a timeout. Returns
+/// `None` if the error does not depend on a setting. Clients receive the name. This reveals
+/// nothing, because the settings are documented, and their values are not shown.
 pub(crate) fn setting_of(error: &UpstreamError) -> Option<&'static str> {
     Some(match error {
         UpstreamError::NotAllowed(ForbiddenAddress::Http) => "upstream_allow_http",
@@ -141,7 +142,8 @@ mod tests {
 
     use super::*;
 
-    /// Has the same text as the error of rustls for the certificate of an authority.
+    /// Error with the same text as the error with which rustls rejects a certificate that is marked
+    /// as an authority.
     #[derive(Debug, thiserror::Error)]
     #[error("CaUsedAsEndEntity")]
     struct CaUsedAsEndEntity;

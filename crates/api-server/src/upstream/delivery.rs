@@ -8,8 +8,9 @@ use super::{
     metrics::{AnswerOutcome, SiteLabel},
 };
 
-/// Delivery of an answer. Dropping the value counts the request. If the client disconnects within
-/// the body, the request counts as answered: this is not a fault of the site.
+/// Delivery of the body of an answer. When it is dropped, the request is counted with its outcome.
+/// If the client disconnects within the body, the request does not count as broken off, because the
+/// disconnect is not a fault of the site.
 pub(super) struct Delivery {
     label: SiteLabel,
     called: Site,

@@ -86,8 +86,9 @@ impl Exchange {
     /// The exchange runs in a separate task. If the client disconnects, the task continues until it
     /// has received the head of the answer and merged its cookies. The task then closes the
     /// connection to the site. The number of these tasks is limited, because each task holds
-    /// `place`, a permit of the gateway's limits. A late merge does not hold this permit. The
-    /// module `late_merges` limits the number of late merges.
+    /// `place`, a permit of the gateway's limits. A merge that is repeated later, because the store
+    /// failed, does not hold this permit: the module `late_merges` limits the number of such
+    /// merges.
     pub(crate) async fn run<R: SessionRepository>(
         self,
         request: &HttpRequest,

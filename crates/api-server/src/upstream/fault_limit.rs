@@ -12,13 +12,14 @@ use tee_session_upstream::Site;
 /// Minimum interval between two log lines about one cause of faults of one site.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Number of faults from which on outdated faults are removed. It is larger than the number of
-/// lines within [`INTERVAL`] (10 per second), so it is also the maximum number of faults.
+/// Maximum number of stored entries: pairs of an origin and a cause, each with its last log line.
+/// If there are more, entries whose line is older than [`INTERVAL`] are removed. Fewer lines than
+/// this maximum can be logged within [`INTERVAL`] (10 per second).
 const MAX_FAULTS: usize = 1_024;
 
-/// Rate limit for log lines about faults of sites: separate for each origin and cause, and for all
-/// of them together. Sessions determine the origins, so the number of origins has no limit of its
-/// own.
+/// Rate limits for log lines about faults of sites: one for each origin and cause, and one for all
+/// lines together. The base URLs of sessions determine the origins, so only the second limit bounds
+/// the total number of lines.
 pub(super) struct FaultLimit {
     together: LogLimit,
     logged: Mutex<HashMap<(Site, &'static str), Logged>>,
@@ -43,9 +44,9 @@ impl FaultLimit {
         }
     }
 
-    /// Counts a fault of `site` at the time `now`, and calls `log` unless the fault must not be
-    /// logged. The argument of `log` is the number of unlogged faults, see [`next`](Self::next), or
-    /// `None` if there were none.
+    /// Counts a fault of `site` at the time `now`. If the limits allow a log line, calls `log` with
+    /// the number of faults that were not logged, see [`next`](Self::next), or with `None` if there
+    /// were none.
     pub(super) fn log(
         &self,
         site: &Site,
@@ -58,10 +59,10 @@ impl FaultLimit {
         }
     }
 
-    /// Counts a fault of `site` at the time `now`. Returns `None` if the fault must not be logged.
-    /// Otherwise returns the number of unlogged faults: those of this origin and cause since their
-    /// last line, and those that the limit on all faults has left out since the last line. If there
-    /// are more than [`MAX_FAULTS`] faults, the counts of outdated ones are lost.
+    /// Counts a fault of `site` at the time `now`. Returns `None` if the limits do not allow a log
+    /// line. Otherwise returns the number of faults that were not logged: those of this origin and
+    /// cause since their last line, and those of all origins that the common limit has left out
+    /// since the last line. Counts of entries that were removed because of [`MAX_FAULTS`] are lost.
     fn next(&self, site: &Site, cause: &'static str, now: Instant) -> Option<u64> {
         let mut faults = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let fault = (site.clone(), cause);
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn each_cause_has_one_line_per_minute_and_origin() {
+    fn faults_of_one_origin_and_cause_are_logged_once_per_minute() {
         let (limit, began) = (FaultLimit::per_second(100), Instant::now());
         let at = |port, cause, seconds| {
             let now = began + Duration::from_secs(seconds);
@@ -106,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn all_origins_together_have_a_limit_per_second() {
+    fn faults_of_all_origins_together_are_logged_up_to_the_limit_per_second() {
         let (limit, now) = (FaultLimit::per_second(2), Instant::now());
         let logged = [1, 2, 3, 4].map(|port| limit.next(&site(port), "tls", now));
         assert_eq!(logged, [Some(0), Some(0), None, None]);
     }
 
     #[test]
-    fn outdated_faults_are_removed() {
+    fn faults_older_than_a_minute_are_removed_if_more_than_1024_are_stored() {
         let (limit, now) = (FaultLimit::per_second(u32::MAX), Instant::now());
         for port in 1..=MAX_FAULTS {
             assert_eq!(limit.next(&site(port), "tls", now), Some(0));

@@ -65,7 +65,8 @@ impl Gateway {
         Ok(site)
     }
 
-    /// Returns a watch, which detects that an exchange of the session has ended after this call.
+    /// Returns a value that detects whether an exchange of `session` has ended since this call.
+    /// Session data that was loaded before this end may lack the cookies of the exchange.
     pub(crate) fn watch(&self, session: SessionId) -> Watch {
         self.bounds.watch(&session.to_string())
     }

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn session_has_a_limited_number_of_late_merges() {
+    fn session_has_at_most_256_pending_late_merges() {
         let session = SessionId::of(&SessionToken::generate());
         let mut turns: Vec<_> = (0..MAX_OF_SESSION).map(|_| Turn::of(session)).collect();
         assert!(turns.iter().all(Option::is_some));

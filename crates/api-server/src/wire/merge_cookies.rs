@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn more_lines_than_a_session_has_cookies_are_rejected() {
+    fn more_than_180_set_cookie_lines_are_rejected() {
         let lines = vec![r#""a=1""#; MAX_LINES + 1].join(",");
         let body = format!(r#"{{"url": "https://golf.example", "set_cookie": [{lines}]}}"#);
         assert_eq!(pointers(&body), ["/set_cookie"]);

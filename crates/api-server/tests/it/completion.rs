@@ -190,7 +190,7 @@ async fn first_login_after_the_session_limit_was_lowered_ends_all_sessions_above
 /// Simulates a subject with so many sessions that a slow Redis cannot remove all of them within the
 /// time limit of the request (5 s).
 #[tokio::test]
-async fn ending_all_sessions_of_a_subject_returns_503_after_5_seconds_and_can_be_repeated() {
+async fn with_a_slow_redis_ending_many_sessions_returns_503_after_5_seconds_and_can_be_repeated() {
     let slow = SlowRedis::start(3, AtLimit::Refuse).await;
     create_many_sessions(&slow.redis).await;
     slow.proxy.set(Fault::Delay(DELAY));
@@ -312,8 +312,8 @@ async fn shutdown_waits_for_a_logout_whose_client_has_disconnected() {
     assert_eq!(shown.status(), StatusCode::UNAUTHORIZED);
 }
 
-/// Starts the application with a Redis server behind a proxy. The repository waits longer for each
-/// reply than the application has for a whole login or rotation (5 × 50 ms).
+/// Starts the application with a Redis server behind a proxy. The timeout of one Redis command is
+/// 1 s, longer than the time limit of a whole login or rotation (five call timeouts of 50 ms).
 async fn start_with_a_short_time_limit() -> SlowRedis {
     let redis = RedisProcess::start().await;
     let proxy = FaultProxy::to(format!("127.0.0.1:{}", redis.port())).await;

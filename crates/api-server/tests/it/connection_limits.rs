@@ -62,7 +62,8 @@ fn is_closed(stream: &TcpStream) -> bool {
     !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-/// Waits until at most `max` of the connections are open. The server has then accepted all of them.
+/// Waits until at most `max` of `connections` are open. The server has then accepted all of them,
+/// and has closed those above the limit.
 async fn wait_until_open(connections: &[TcpStream], max: usize) {
     eventually(TIMEOUT, async || {
         let open = connections.iter().filter(|stream| !is_closed(stream));
@@ -78,7 +79,8 @@ async fn get(app: &TestApp, path: &str) -> StatusCode {
     request.timeout(TIMEOUT).send().await.unwrap().status()
 }
 
-/// State of the connections that one client keeps open.
+/// Bytes that a client has sent on each connection that it keeps open: none, a part of a request
+/// head, or one whole request.
 #[derive(Clone, Copy)]
 enum Held {
     Unused,

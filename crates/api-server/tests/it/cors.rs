@@ -103,7 +103,7 @@ async fn cors_preflight_from_an_origin_that_is_not_allowed_returns_400(#[case] o
 )]
 #[case::header(APP, "GET", "x-api-key", "headers Authorization")]
 #[tokio::test]
-async fn refused_cors_preflight_names_the_reason(
+async fn refused_cors_preflight_returns_400_with_the_reason(
     #[case] origin: &str,
     #[case] method: &str,
     #[case] header: &str,

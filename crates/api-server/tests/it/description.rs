@@ -10,9 +10,9 @@ fn get_header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers()[name].to_str().unwrap()
 }
 
-/// Returns the sorted HTTP methods of one path in the API description (OpenAPI path item
-/// `operations`). Adds `HEAD` to `GET`, and `OPTIONS` for probes, because the description lists
-/// only `GET`.
+/// Returns the sorted HTTP methods that `path` supports according to `operations`, its path item in
+/// the API description. The description does not list `HEAD`, nor `OPTIONS` of the health
+/// endpoints, so this function adds them.
 fn list_described_methods(path: &str, operations: &Value) -> Vec<String> {
     let operations = operations.as_object().unwrap();
     let mut methods: Vec<_> = operations.keys().map(|name| name.to_uppercase()).collect();

@@ -27,7 +27,7 @@ async fn get_health(app: &TestApp) -> Value {
 }
 
 /// Sends `GET`, `HEAD` and `OPTIONS` to a probe path. Asserts that each response has the status
-/// `status` and the body `{"status": state}` of the API description.
+/// `status` and the body `{"status": state}`, or no body for `HEAD`.
 async fn assert_probe(app: &TestApp, path: &str, status: StatusCode, state: &str) {
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
         let response = app.request(method.clone(), path).send().await.unwrap();
@@ -126,7 +126,7 @@ async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
 #[case::login("/v1/sessions", "the login has no token yet; repeat the request")]
 #[case::rotation("/v1/session/rotate", "the session may still be alive")]
 #[tokio::test]
-async fn detail_of_a_503_states_that_a_login_has_no_token_or_that_the_session_may_be_alive(
+async fn detail_of_a_503_says_no_token_yet_for_a_login_and_session_may_be_alive_for_a_rotation(
     #[case] path: &str,
     #[case] expected: &str,
     #[values(None, Some("a-key-of-this-request"))] idempotency_key: Option<&str>,

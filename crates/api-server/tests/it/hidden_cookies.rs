@@ -100,7 +100,7 @@ async fn responses_contain_cookie_names_instead_of_values_if_cookies_are_hidden(
 
 #[rstest]
 #[tokio::test]
-async fn no_other_response_contains_the_value_of_a_hidden_cookie(
+async fn no_list_introspection_problem_or_site_answer_contains_the_value_of_a_hidden_cookie(
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: SESSIONID=s3cret-new; Path=/\r\n\
@@ -159,7 +159,7 @@ async fn no_other_response_contains_the_value_of_a_hidden_cookie(
 #[case::requested("?attributes=true", 400)]
 #[case::not_requested("?attributes=false", 200)]
 #[tokio::test]
-async fn attributes_of_hidden_cookies_cannot_be_requested(
+async fn get_session_with_attributes_true_returns_400_if_cookies_are_hidden(
     #[case] query: &str,
     #[case] status: u16,
 ) {
@@ -185,7 +185,7 @@ async fn attributes_of_hidden_cookies_cannot_be_requested(
 #[case::http("http://golf.example/members", false)]
 #[case::other_port("https://golf.example:8443/members", false)]
 #[tokio::test]
-async fn patch_cannot_change_the_origin_of_the_base_url_if_cookies_are_hidden(
+async fn patch_of_the_base_url_to_another_origin_returns_422_if_cookies_are_hidden(
     #[case] url: &str,
     #[case] stays: bool,
 ) {

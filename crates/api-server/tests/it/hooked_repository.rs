@@ -45,8 +45,8 @@ impl HookedRepository {
         Self::contended_while(&Arc::new(AtomicBool::new(true)))
     }
 
-    /// Creates a repository like [`contended`](Self::contended) that stores changes once
-    /// `is_contended` is `false`.
+    /// Creates a repository in which changes fail as in [`contended`](Self::contended) while
+    /// `is_contended` is `true`, and succeed once it is `false`.
     pub(crate) fn contended_while(is_contended: &Arc<AtomicBool>) -> Self {
         Self {
             is_contended: Arc::clone(is_contended),

@@ -29,8 +29,8 @@ use crate::{
 /// SHA-256 hash of the client secret `s3cret` in hexadecimal (`printf s3cret | sha256sum`).
 const S3CRET: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
-/// Timeout of one Redis command in tests that lose the connection to Redis. A repetition waits for
-/// at most ten such timeouts and four seconds.
+/// Timeout of one Redis command in tests that lose the connection to Redis. While the lease of the
+/// first request lasts (ten such timeouts and four seconds), a repetition may get 409.
 const CALL_TIMEOUT: Duration = Duration::from_millis(300);
 
 const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
@@ -237,10 +237,10 @@ async fn create_request_with_a_key_but_without_credentials_is_rejected_before_it
     assert!(answer.contains("Authorization"), "{answer}");
 }
 
-/// Without service clients, any `Authorization` header field is the credential to which an
-/// `Idempotency-Key` belongs.
+/// Without service clients, the service checks no client secret. An `Idempotency-Key` still belongs
+/// to the value of `Authorization` with which it was sent.
 #[tokio::test]
-async fn idempotency_key_belongs_to_the_authorization_header_also_without_service_clients() {
+async fn without_service_clients_the_same_key_with_another_authorization_creates_another_session() {
     let app = TestApp::spawn(Store::Memory).await;
     let first = create(&app, "any", KEY, &build_valid_body()).await;
     assert_eq!(first.status(), StatusCode::CREATED);
@@ -385,10 +385,10 @@ impl HeldRotation {
     }
 }
 
-/// Each store call for the session takes longer than the call timeout, so the client may get an
-/// error before the rotation has ended. In that case, a repetition returns the new token.
+/// Each store call takes 1.2 times the setting `call_timeout`, so the client may get an error
+/// before the rotation has ended. In that case, a repetition returns the new token.
 #[tokio::test]
-async fn rotation_with_a_key_succeeds_although_the_store_is_almost_too_slow() {
+async fn slow_rotation_with_a_key_returns_the_new_token_to_the_request_or_to_a_repetition() {
     let call_timeout = Duration::from_millis(200);
     let latency = call_timeout * 6 / 5;
     let repository = HookedRepository::new(move |_: &SessionToken| sleep(latency));
@@ -465,7 +465,7 @@ async fn rotation_with_a_key_that_loses_a_race_with_another_rotation_returns_401
 }
 
 #[tokio::test]
-async fn rejected_create_request_is_not_replayed() {
+async fn idempotency_key_of_a_create_request_rejected_with_422_can_be_used_again() {
     let app = start_app(Store::Memory).await;
     let invalid = json!({"cookies": {}, "base_url": "golf.example"});
     let response = create(&app, "ci", KEY, &invalid).await;
@@ -477,7 +477,7 @@ async fn rejected_create_request_is_not_replayed() {
 
 /// Checks that Redis contains no idempotency key, no client secret and no token.
 #[tokio::test]
-async fn idempotency_record_in_redis_reveals_no_key_secret_or_token() {
+async fn idempotency_record_in_redis_contains_no_idempotency_key_client_secret_or_token() {
     let redis = RedisProcess::start().await;
     let app = TestApp::builder()
         .service_clients(clients())

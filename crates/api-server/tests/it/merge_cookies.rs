@@ -68,7 +68,7 @@ async fn merged_cookies_are_returned_and_stored(
 
 #[rstest]
 #[tokio::test]
-async fn attributes_and_other_cookies_are_returned_on_request_and_survive_a_rotation(
+async fn cookie_attributes_and_other_cookies_are_returned_on_request_and_survive_a_rotation(
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     let app = TestApp::spawn(store).await;
@@ -207,7 +207,7 @@ async fn merge_without_a_valid_token_returns_401() {
 }
 
 #[tokio::test]
-async fn invalid_value_of_the_parameter_attributes_returns_400() {
+async fn get_session_with_an_invalid_or_repeated_attributes_parameter_returns_400() {
     let app = TestApp::spawn(Store::Memory).await;
     let token = log_in(&app).await;
     for query in ["attributes=yes", "attributes=true&attributes=true"] {

@@ -354,8 +354,8 @@ async fn chunked_body_that_arrives_in_pieces_is_read_without_delay(
     assert_eq!(answers[0].status, 201, "{answers:?}");
 }
 
-/// Sends `request` and, after the response has been sent, more bytes than the server reads. The
-/// client must still be able to read the response.
+/// Sends `request`, and further bytes after the server has sent the last response of the
+/// connection. The client must still be able to read this response.
 #[rstest]
 #[case::connection_close(
     "GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",

@@ -285,8 +285,9 @@ async fn request_that_is_refused_without_its_body_gets_no_100_continue(
     assert!(answer.contains("connection: close\r\n"), "{answer}");
 }
 
-/// Tests both orders of events. With the embedded store, the service begins to read the body at
-/// once. With Redis, the service first waits for the reply to the look-up of the token.
+/// With the embedded store, the service begins to read the body at once. With Redis, the service
+/// first waits for the reply to the look-up of the token. In both cases, the service must send
+/// `100 Continue`.
 #[rstest]
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]

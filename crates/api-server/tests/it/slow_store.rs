@@ -18,9 +18,9 @@ const DELAY: Duration = Duration::from_millis(450);
 
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// Sends requests to a slow store, of which each needs three store calls. The client address is
-/// over the limit of invalid tokens, so the service first checks the token with an additional store
-/// call. The request itself needs the other two calls.
+/// Sends a request that needs three store calls. The client address is over the limit of invalid
+/// tokens, so the service first checks the token with one store call. The request itself needs two
+/// more.
 #[rstest]
 #[case::logout(Method::DELETE, "/v1/session")]
 #[case::update(Method::PATCH, "/v1/session")]

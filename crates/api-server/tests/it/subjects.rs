@@ -165,8 +165,7 @@ async fn subject_is_returned_by_get_by_authorize_and_by_introspect_but_the_label
     assert_eq!(shown["label"], "Jörgs Telefon");
 }
 
-/// The percent-encoded form is the expected output of `urllib.parse.quote(subject, safe="")` of
-/// Python.
+/// The expected header values are the output of `urllib.parse.quote(subject, safe="")` in Python.
 #[rstest]
 #[case::unicode("Jörg Müller ⛳", "J%C3%B6rg%20M%C3%BCller%20%E2%9B%B3")]
 #[case::space("a b", "a%20b")]

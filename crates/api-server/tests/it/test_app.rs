@@ -290,7 +290,7 @@ impl TestApp {
     }
 }
 
-/// Rejects all invalid tokens of an address but the first.
+/// Limits each client address to one invalid token. Further invalid tokens get 429.
 pub(crate) fn allow_one_invalid_token(settings: &mut ApiSettings) {
     settings.invalid_token_limit = Some(InvalidTokenLimit {
         burst: NonZeroU32::MIN,

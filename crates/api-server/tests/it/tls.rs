@@ -132,7 +132,7 @@ async fn last_valid_certificate_is_used_while_the_certificate_files_are_invalid(
 }
 
 #[tokio::test]
-async fn connection_without_tls_handshake_is_closed() {
+async fn connection_without_a_tls_handshake_is_closed_without_a_response() {
     let tls = TlsApp::spawn().await;
     let started = Instant::now();
     let mut silent = TcpStream::connect(tls.app.address).await.unwrap();

@@ -93,7 +93,7 @@ pub(crate) fn assert_limited(
 }
 
 #[test]
-fn each_kind_of_failure_has_a_rate_limit_of_its_own() {
+fn log_lines_of_each_kind_of_store_failure_have_their_own_rate_limit() {
     let logs = CapturedLogs::start();
     for error in [
         RepositoryError::unavailable("x"),
@@ -134,7 +134,7 @@ async fn log_lines_of_repeated_deletions_that_change_nothing_are_limited(
 }
 
 #[actix_web::test]
-async fn log_lines_of_requests_with_unknown_tokens_are_limited() {
+async fn log_lines_of_requests_with_unknown_tokens_are_limited_to_100_per_second() {
     let logs = CapturedLogs::start();
     let sessions = SessionManager::new(CountingRepository::default(), SessionPolicy::default());
     let started = Instant::now();

@@ -167,7 +167,7 @@ async fn missing_and_malformed_credentials_do_not_count_as_invalid_tokens(
 }
 
 #[actix_web::test]
-async fn response_429_of_a_gateway_has_an_outcome_and_retry_after() {
+async fn response_429_of_the_middleware_has_retry_after_and_the_configured_outcome() {
     let sessions = create_sessions();
     let auth = BearerAuth::new(sessions.clone());
     let limit = LimitInvalidTokens::new(sessions, create_limiter()).with_outcome("not_sent");
@@ -183,10 +183,10 @@ async fn response_429_of_a_gateway_has_an_outcome_and_retry_after() {
     assert_eq!(body["outcome"], "not_sent");
 }
 
-/// The handler may answer with `too_many_requests` for another reason, such as the state of the
-/// site.
+/// The middleware adds `outcome` only to its own 429 responses. A 429 response of the handler keeps
+/// the `outcome` that the handler has set.
 #[actix_web::test]
-async fn outcome_is_not_added_to_a_response_429_of_the_handler() {
+async fn response_429_of_the_handler_keeps_its_own_outcome() {
     let sessions = create_sessions();
     let limit = LimitInvalidTokens::new(sessions, create_limiter()).with_outcome("not_sent");
     let problem = || async {

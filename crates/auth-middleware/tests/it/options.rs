@@ -83,7 +83,7 @@ async fn optional_authentication_returns_503_if_the_store_is_unavailable() {
 }
 
 #[actix_web::test]
-async fn handler_that_requires_a_session_returns_401_behind_optional_authentication() {
+async fn optional_authentication_returns_401_without_a_token_if_the_handler_requires_a_session() {
     async fn handler(current: CurrentSession) -> String {
         current.session_id().to_string()
     }

@@ -104,7 +104,7 @@ impl AnyCall {
         }
     }
 
-    /// Returns the step with which the test server answers this call successfully.
+    /// Returns the scripted response with which this call succeeds.
     pub(crate) fn success(self) -> Step {
         match self {
             Self::Create => Step::json(201, &build_new_session()),

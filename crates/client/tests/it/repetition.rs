@@ -140,7 +140,7 @@ fn respond_in_progress() -> Step {
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
 #[tokio::test]
-async fn call_whose_first_request_is_still_running_is_repeated_beyond_the_number_of_attempts(
+async fn call_is_retried_beyond_the_maximum_number_of_attempts_while_its_request_is_in_progress(
     #[case] call: AnyCall,
 ) {
     let running = std::iter::repeat_with(respond_in_progress).take(5);
@@ -195,7 +195,7 @@ async fn outcome_stays_unknown_if_a_later_attempt_is_rejected_temporarily(
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
 #[tokio::test]
-async fn repetition_that_gets_a_permanent_error_returns_that_error(#[case] call: AnyCall) {
+async fn retry_that_gets_401_returns_this_error_with_a_known_outcome(#[case] call: AnyCall) {
     let gone = Step::problem(401, "invalid_token", &[]);
     let server = ScriptedServer::start([Step::HangUp, gone]).await;
     let error = call.make(&create_client(&server)).await.unwrap_err();

@@ -36,7 +36,9 @@ async fn answer_of_the_site_is_returned_for_every_status(#[case] status: u16) {
 #[case::joined_by_a_proxy("1.1 tee-session, 1.1 cdn")]
 #[case::joined_behind_a_proxy_of_the_site("1.1 varnish,1.1 tee-session")]
 #[tokio::test]
-async fn answer_of_the_site_is_recognised_in_every_form_of_via(#[case] via: &str) {
+async fn answer_of_the_site_is_recognised_by_via_also_if_proxies_add_to_the_field(
+    #[case] via: &str,
+) {
     let server = ScriptedServer::start([Step::answer(404, &[("Via", via)], "<html>")]).await;
     let (client, token) = (create_client(&server), parse_token());
     let request = client.session(&token).upstream(Method::GET, "/");
@@ -83,7 +85,7 @@ async fn request_with_a_lost_answer_has_an_unknown_outcome_and_is_not_repeated()
 #[case::within_the_site("/v1/upstream/list?day=7#top", Some("/list?day=7"))]
 #[case::another_path("/docs", None)]
 #[tokio::test]
-async fn redirect_within_the_site_can_be_followed(
+async fn redirect_returns_path_and_query_only_for_a_redirect_within_the_site(
     #[case] location: &str,
     #[case] expected: Option<&str>,
 ) {

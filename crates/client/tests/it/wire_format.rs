@@ -121,7 +121,7 @@ async fn create_sends_cookies_in_order_and_returns_the_new_session() {
 
 /// The test uses cookies as they occur in the cookie jars of HTTP clients.
 #[tokio::test]
-async fn cookies_without_a_value_are_sent_as_null_and_ignored_cookies_are_returned() {
+async fn create_sends_cookies_without_a_value_as_null_and_returns_the_ignored_cookies() {
     let mut new = build_new_session();
     new["ignored"] = json!([{"pointer": "/cookies/my [flag]", "reason": "full"}]);
     let server = ScriptedServer::start([Step::json(201, &new)]).await;
@@ -180,7 +180,7 @@ async fn get_returns_an_old_session_even_if_it_violates_the_rules_for_new_sessio
 }
 
 #[tokio::test]
-async fn find_session_returns_the_details_that_the_response_contains() {
+async fn find_session_returns_creation_time_last_use_and_label_if_the_response_contains_them() {
     let without = json!({"session_id": SESSION_ID, "expires_at": EXPIRES_AT});
     let answers = [build_found_session(), without].map(|body| Step::json(200, &body));
     let server = ScriptedServer::start(answers).await;
@@ -271,7 +271,7 @@ async fn update_with_an_etag_sends_the_if_match_header() {
 }
 
 #[tokio::test]
-async fn merge_sends_lines_date_and_sent_cookies_and_returns_the_ignored_lines() {
+async fn merge_sends_set_cookie_lines_date_and_sent_cookies_and_returns_the_ignored_lines() {
     let mut merged = build_session();
     merged["ignored"] = json!([{"index": 1, "reason": "domain"}]);
     let server = ScriptedServer::start([Step::json(200, &merged)]).await;
@@ -297,7 +297,7 @@ async fn merge_sends_lines_date_and_sent_cookies_and_returns_the_ignored_lines()
 }
 
 #[tokio::test]
-async fn cookie_header_for_a_url_is_computed_from_the_attributes() {
+async fn cookie_header_for_a_url_is_computed_from_the_attributes_of_the_cookies() {
     let answer = AnyCall::GetWithAttributes.success();
     let server = ScriptedServer::start([answer]).await;
     let client = create_client(&server);

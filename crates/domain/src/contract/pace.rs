@@ -8,8 +8,8 @@ use std::{
 
 use futures_util::FutureExt;
 
-/// Factors by which the times of a test are multiplied, one for each attempt. The last attempt
-/// decides.
+/// Factors by which the times of a test are multiplied, one for each attempt. If the last attempt
+/// fails, the test fails.
 const FACTORS: [u32; 5] = [1, 2, 4, 8, 16];
 
 /// Runs a test that waits for real time, such as a test of a session's expiry. If the test panics
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn test_that_fails_without_a_delay_fails_at_once() {
+    fn test_that_fails_without_a_delay_is_not_repeated() {
         // Much more than this thread can be delayed, so the failure does not count as late.
         let tolerated = Duration::from_secs(3_600);
         let attempts = std::sync::Mutex::new(0);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn time_outside_waits_counts_as_a_delay_but_requested_time_does_not() {
+    fn time_outside_waits_counts_as_a_delay_but_the_requested_wait_time_does_not() {
         let pace = Pace::with_factor(2);
         assert_eq!(pace.seconds(3), 6);
         let requested = Duration::from_millis(200);

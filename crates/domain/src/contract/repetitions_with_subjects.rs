@@ -125,8 +125,8 @@ pub async fn creations_that_take_over_from_each_other_deliver_one_token<H: Harne
     }
 }
 
-/// If a session is created immediately after all sessions of its subject were revoked, the session
-/// survives an abandoned rotation.
+/// A session is created immediately after all sessions of its subject were revoked. If a rotation
+/// of the new session is abandoned, a repetition completes the rotation.
 pub async fn abandoned_rotation_shortly_after_a_revocation_and_a_login_is_finished<H: Harness>(
     harness: &H,
 ) {

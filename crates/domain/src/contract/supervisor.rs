@@ -27,7 +27,8 @@ const MAX_YIELDS: u64 = 7;
 /// text by chance.
 const SECRET_LEN: usize = 8;
 
-/// Supervises the calls of one repository. Clones share their state.
+/// Runs the calls to the repository under test: varies their order, limits their time, and checks
+/// that their errors contain no secret. Clones share their state.
 #[derive(Debug, Clone)]
 pub(super) struct Supervisor(Arc<State>);
 

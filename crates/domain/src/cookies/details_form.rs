@@ -1,4 +1,4 @@
-//! Binary form of the attributes of cookies, for records.
+//! Binary form of cookie attributes, and of the cookies outside the flat map, for session records.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -70,9 +70,10 @@ impl Cookies {
         Zeroizing::new(postcard::to_extend(&form, bytes).expect("attributes can be encoded"))
     }
 
-    /// Adds attributes, and cookies outside the flat map, to the cookies of a flat map. `bytes`
-    /// begins with the result of [`details_to_bytes`](Self::details_to_bytes) for cookies with the
-    /// same flat map. If it does not, returns the cookies unchanged.
+    /// Adds the details in `bytes` to these cookies: the attributes of the cookies in the flat map,
+    /// and the cookies outside it. `bytes` begins with the result of
+    /// [`details_to_bytes`](Self::details_to_bytes). Returns the cookies unchanged if `bytes`
+    /// cannot be decoded, or does not fit the flat map.
     #[must_use]
     pub fn with_details_from_bytes(self, bytes: &[u8]) -> Self {
         if bytes.is_empty() {
@@ -86,8 +87,8 @@ impl Cookies {
 }
 
 impl<'a> DetailsForm<'a> {
-    /// Returns the binary form of the details of `cookies`. Returns `None` if no cookie has
-    /// attributes.
+    /// Returns the binary form of the attributes of `cookies`, and of the cookies outside the flat
+    /// map. Returns `None` if no cookie has attributes.
     pub(crate) fn of(cookies: &'a Cookies) -> Option<Self> {
         let form = |other: &'a OtherCookie| OtherForm {
             name: &other.name,
@@ -104,7 +105,8 @@ impl<'a> DetailsForm<'a> {
         })
     }
 
-    /// Adds these details to `cookies`, the cookies of the flat map.
+    /// Adds the attributes, and the cookies outside the flat map, to `cookies`, the cookies in the
+    /// flat map (cookie names to values).
     pub(crate) fn add_to(self, cookies: Cookies) -> Cookies {
         let attributes = self.attributes.into_iter();
         let attributes = attributes.map(|own| own.map(AttributesForm::parse));

@@ -13,7 +13,8 @@ use super::{cookie_url::CookieUrl, merge::Entry};
 pub struct UnsendableCookie;
 
 /// Returns the value of the `Cookie` header field for a request to `url`. Returns `None` if no
-/// cookie is sent to `url`. `host` is the host of the base URL.
+/// cookie is sent to `url`. `host` is the host of the base URL, to which cookies without attributes
+/// are sent.
 pub(super) fn cookie_header(
     entries: &[Entry<'_>],
     host: Option<&str>,

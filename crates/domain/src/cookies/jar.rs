@@ -1,4 +1,5 @@
-//! Storage of all cookies of a session in one memory allocation.
+//! Storage of the cookies of a session: one text with the names and values of the flat map, and the
+//! details of the cookies.
 
 use std::sync::OnceLock;
 
@@ -15,12 +16,13 @@ const END: char = '\0';
 /// character that values cannot contain, so every value differs from it.
 const NO_VALUE: &str = "\u{1}";
 
-/// Names and values of cookies, stored one after the other in one text. All cookies of a session
-/// can therefore be loaded, shared and wiped together. The memory of the text is wiped on drop.
+/// Cookies of a session. The names and values in the flat map are stored one after the other in one
+/// text, so that they can be loaded, shared and wiped together. The memory of the text is wiped on
+/// drop.
 pub(super) struct Jar {
     text: String,
     cookies: usize,
-    /// Attributes of the cookies, and the cookies outside the text. `None` if there are neither
+    /// Attributes of the cookies, and the cookies outside the flat map. `None` if there are neither
     /// attributes nor such cookies, as in most sessions.
     details: Option<Box<Details>>,
     cached_tag: OnceLock<CachedTag>,

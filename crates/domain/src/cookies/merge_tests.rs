@@ -58,7 +58,7 @@ fn header(cookies: &Cookies, url: &str) -> Option<String> {
 }
 
 #[test]
-fn rotated_session_id_replaces_the_cookie_without_attributes_at_the_same_position() {
+fn set_cookie_line_replaces_the_cookie_without_attributes_at_the_same_position() {
     let login = flat(&[("PHPSESSID", "old"), ("lang", "en")]);
     let merged = merge(
         &login,
@@ -91,7 +91,7 @@ fn cookie_without_attributes_is_replaced_by_the_cookie_that_the_site_sets(#[case
 }
 
 #[test]
-fn cookie_without_attributes_is_kept_if_the_site_sets_a_cookie_for_another_folder() {
+fn cookie_without_attributes_is_kept_if_the_site_sets_its_namesake_for_another_path() {
     let login = flat(&[("sid", "login")]);
     let merged = merge(&login, &["sid=forum; Path=/forum"]);
     assert_eq!(pairs(&merged), [("sid", "login")]);
@@ -102,8 +102,8 @@ fn cookie_without_attributes_is_kept_if_the_site_sets_a_cookie_for_another_folde
     assert_eq!(removed, login);
 }
 
-/// For each name, the flat map contains the cookie that is sent to the base URL. The new base URL
-/// makes the cookie `forum` replace the cookie `login` in the flat map. The cookie `login` has no
+/// For each name, the flat map contains the cookie that is sent to the base URL. With the new base
+/// URL, this is the cookie with the value `forum`. The cookie with the value `login` has no
 /// attributes, so it gets the host of the base URL and the path `/`.
 #[test]
 fn cookie_without_attributes_gets_the_root_path_if_a_namesake_replaces_it_in_the_flat_map() {
@@ -116,7 +116,7 @@ fn cookie_without_attributes_gets_the_root_path_if_a_namesake_replaces_it_in_the
 }
 
 #[test]
-fn attributes_of_a_merged_cookie_are_kept() {
+fn merged_cookie_is_stored_with_the_attributes_of_its_set_cookie_line() {
     let line = "id=1; Domain=.Golf.Example; Secure; Max-Age=60; SameSite=Lax";
     let merged = merge(&Cookies::default(), &[line]);
     let expected = CookieAttributes {
@@ -227,7 +227,7 @@ fn answer_can_remove_a_cookie_that_an_earlier_line_of_the_answer_has_set() {
 }
 
 #[test]
-fn new_value_is_stored_regardless_of_the_sent_cookies() {
+fn set_cookie_line_replaces_a_value_that_the_request_did_not_carry() {
     let update = set_cookie(LOGIN_URL, &["sid=3"]).sent([("sid".to_owned(), Some("1".to_owned()))]);
     let merged = flat(&[("sid", "2")]).merged(&update, &base_url(), NOW);
     assert_eq!(pairs(&merged.cookies.unwrap()), [("sid", "3")]);
@@ -372,6 +372,8 @@ fn cookie_lifetime_is_limited_to_400_days() {
     }
 }
 
+/// If only the lifetime of a cookie changes, the change is worth a write if the lifetimes differ by
+/// more than a factor of two.
 #[rstest]
 #[case::same_line("a=1; Max-Age=1000", false)]
 #[case::slightly_longer("a=1; Max-Age=1999", false)]
@@ -419,7 +421,7 @@ fn expired_cookie_that_is_set_again_with_the_same_value_is_written() {
 }
 
 #[test]
-fn full_session_ignores_new_cookies_but_takes_new_values() {
+fn session_with_180_cookies_ignores_new_cookies_but_stores_new_values() {
     let many: Vec<_> = (0..Cookies::MAX_COUNT)
         .map(|n| (format!("c{n}"), "v".to_owned()))
         .collect();
@@ -435,7 +437,7 @@ fn full_session_ignores_new_cookies_but_takes_new_values() {
 }
 
 #[test]
-fn expired_cookies_make_room_for_new_cookies() {
+fn merge_that_adds_a_cookie_removes_expired_cookies() {
     let stored = merge(&Cookies::default(), &["old=1; Max-Age=10"]);
     let later = NOW + Duration::seconds(11);
     let merged = stored.merged(&set_cookie(LOGIN_URL, &["new=1"]), &base_url(), later);
@@ -454,9 +456,9 @@ fn expired_cookies_are_left_out_and_their_namesakes_enter_the_flat_map() {
     assert!(left.others().is_empty());
 }
 
-/// Two cookies have the same path, so they are sent in the order of their creation.
+/// All cookies have the same path, so they are sent in the order of their creation.
 #[test]
-fn order_of_cookies_is_kept_regardless_of_the_choice_for_the_flat_map() {
+fn cookies_are_sent_in_order_of_creation_even_if_some_are_outside_the_flat_map() {
     let lines = [
         "sid=1; Path=/x; Domain=golf.example",
         "a=1; Path=/x",
@@ -480,7 +482,7 @@ fn order_of_cookies_is_kept_regardless_of_the_choice_for_the_flat_map() {
 #[case::other_cookies(&[("a", "1")])]
 #[case::fewer_cookies(&[])]
 #[case::other_name(&[("other", "1"), ("a", "1")])]
-fn details_that_belong_to_other_cookies_are_not_added(#[case] cookies: &[(&str, &str)]) {
+fn attributes_encoded_for_other_cookies_are_not_added(#[case] cookies: &[(&str, &str)]) {
     let lines = ["sid=1; Path=/x", "a=1", "sid=2; Path=/y"];
     let bytes = merge(&Cookies::default(), &lines).details_to_bytes();
     let cookies = flat(cookies);
@@ -555,7 +557,7 @@ fn patch_sets_a_cookie_without_attributes_and_removes_its_namesakes() {
 }
 
 #[test]
-fn flat_map_follows_the_base_url() {
+fn changed_base_url_selects_other_cookies_for_the_flat_map() {
     let stored = merge(
         &Cookies::default(),
         &["sid=1; Path=/members", "sid=2; Path=/admin"],

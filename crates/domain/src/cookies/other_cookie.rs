@@ -1,4 +1,5 @@
-//! Cookies outside the flat map of a session. The flat map contains one cookie of each name.
+//! Cookies outside the flat map of a session. The flat map (cookie names to values) contains only
+//! one cookie of each name.
 
 use std::fmt;
 
@@ -28,7 +29,7 @@ impl fmt::Debug for OtherCookie {
     }
 }
 
-/// Data of a jar in addition to the flat map of names and values.
+/// Attributes of the cookies of a session, and the cookies outside the flat map.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Details {
     /// Attributes of the cookies in the flat map, in the order of the map.
@@ -37,7 +38,7 @@ pub(super) struct Details {
 }
 
 impl Details {
-    /// Returns the memory, in bytes, of the attributes and of the cookies outside the flat map.
+    /// Returns the memory, in bytes, that `attributes` and `others` use.
     pub(super) fn memory_len(&self) -> usize {
         let others = self.others.iter();
         let others =

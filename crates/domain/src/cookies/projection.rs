@@ -1,5 +1,5 @@
-//! Selects the cookies of a session for the flat map. The flat map contains one cookie of each
-//! name.
+//! Selects the cookies of a session for the flat map (cookie names to values), which contains one
+//! cookie of each name.
 
 use indexmap::{IndexMap, map};
 
@@ -10,7 +10,7 @@ pub(super) struct Projection<'a> {
     /// Cookies of the flat map: one cookie of each name, in the order of creation.
     pub(super) flat: Vec<Entry<'a>>,
     /// Cookies outside the flat map, each with its position among all cookies in the order of
-    /// creation. Sorted by the age of their values, oldest first.
+    /// creation. Sorted by the time at which they got their values, oldest first.
     pub(super) others: Vec<(usize, Entry<'a>)>,
 }
 

@@ -99,8 +99,8 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// Parses the value of the attribute `Max-Age` (section 5.6.2). Returns `None` if it is not a whole
-/// number. A number that is too large is replaced by the largest number.
+/// Parses the value of the attribute `Max-Age` (section 5.6.2). Returns `None` if the value is not
+/// an integer. The absolute value is limited to `i64::MAX` seconds.
 fn parse_max_age(value: &str) -> Option<Duration> {
     let digits = value.strip_prefix('-').unwrap_or(value);
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -19,7 +19,8 @@ pub struct SetCookieLines {
     pub(super) lines: Vec<Zeroizing<String>>,
     pub(super) date: Option<OffsetDateTime>,
     sent: Option<Vec<(String, Option<Zeroizing<String>>)>>,
-    /// Cookies that earlier answers have set or removed. `None` if this merge is not late.
+    /// For a late merge (see [`late`](Self::late)): the cookies that earlier answers have set or
+    /// removed. `None` for any other merge.
     earlier: Option<Vec<EarlierCookie>>,
 }
 
@@ -71,8 +72,8 @@ impl SetCookieLines {
     /// is `None` for a cookie without a value.
     ///
     /// A line that removes a cookie then has an effect only if the stored value is the value that
-    /// the request carried, or a value that an earlier line has set. Otherwise, a late answer to a
-    /// request with an old cookie could remove a newer cookie.
+    /// the request carried, or a value that an earlier line of this answer has set. Otherwise, a
+    /// late answer to a request with an old cookie could remove a newer cookie.
     #[must_use]
     pub fn sent(mut self, cookies: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
         let cookies = cookies.into_iter();
@@ -83,9 +84,9 @@ impl SetCookieLines {
 
     /// Returns the same lines for a late merge (a merge that was delayed because the store was
     /// unavailable when the answer arrived). `earlier` are the earlier answers whose merges were
-    /// late, too. A line is applied only if the stored cookie is the cookie that the request
-    /// carried, or a cookie that an answer of `earlier` has set. Otherwise, the late merge could
-    /// replace a newer cookie.
+    /// late, too. A line has an effect only if the stored cookie is still as the request carried
+    /// it, or as an answer of `earlier` has left it. Otherwise, the late merge could replace a
+    /// newer cookie, or restore a removed one.
     #[must_use]
     pub fn late(&self, earlier: &[Self]) -> Self {
         Self {
@@ -141,7 +142,8 @@ impl SetCookieLines {
         &self.url
     }
 
-    /// Returns `true` if the request may have carried this cookie.
+    /// Returns `true` if the request carried this cookie, or if the cookies of the request are not
+    /// known.
     pub(super) fn may_have_sent(&self, name: &str, value: Option<&str>) -> bool {
         let Some(sent) = &self.sent else { return true };
         // Several cookies of one name may have been sent.

@@ -81,8 +81,8 @@ impl Cookies {
         Self(Arc::new(jar))
     }
 
-    /// Returns the cookies of the flat map with their attributes. A cookie without attributes was
-    /// not set by a `Set-Cookie` line.
+    /// Returns name, value and attributes of each cookie in the flat map (one cookie of each name).
+    /// Cookies that were not set by a `Set-Cookie` line have no attributes.
     pub fn with_attributes(
         &self,
     ) -> impl Iterator<Item = (&str, Option<&str>, Option<&CookieAttributes>)> {
@@ -95,8 +95,8 @@ impl Cookies {
         })
     }
 
-    /// Returns the cookies outside the flat map. The flat map contains another cookie with the same
-    /// name. Sorted by the age of their values, oldest first.
+    /// Returns the cookies outside the flat map. For each of them, the flat map contains another
+    /// cookie with the same name. Sorted by the time at which they got their values, oldest first.
     #[must_use]
     pub fn others(&self) -> &[OtherCookie] {
         self.0.details().map_or(&[], |details| &details.others)
@@ -138,8 +138,8 @@ impl Cookies {
     /// section 5.7). `now` is the current time on the clock of the store.
     ///
     /// These are the main differences from browsers; `docs/standards.md` lists all. A cookie
-    /// without attributes is replaced or removed by the next cookie with its name that the site
-    /// sets for `base_url` or for the URL of the request, because its path is unknown. The
+    /// without attributes has an unknown path. It is therefore replaced or removed by the next
+    /// cookie with its name that the site sets for `base_url` or for the URL of the request. The
     /// host-only flag is not part of the identity of a cookie. A stored cookie is never removed to
     /// make room for another one. The name and the value together may have
     /// [`MAX_LEN`](Self::MAX_LEN) bytes, while browsers allow 4096 bytes.
@@ -172,9 +172,9 @@ impl Cookies {
         Some(Self::from_entries(entries, base_url))
     }
 
-    /// Returns a copy with changes that were validated before. A value sets a cookie without
-    /// attributes, and `None` removes the cookie. In both cases, all other cookies with the same
-    /// name are removed.
+    /// Returns a copy with `changes` (names and new values) that were validated before. A new value
+    /// replaces all cookies of the name by one cookie without attributes. `None` removes all
+    /// cookies of the name. The flat map of the result is computed for `base_url`.
     pub(crate) fn changed<'a>(
         &'a self,
         changes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,

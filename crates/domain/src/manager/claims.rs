@@ -1,9 +1,9 @@
 //! Claims: the right of one request to carry out an operation that clients may repeat with an
 //! `Idempotency-Key`.
 //!
-//! The new token is stored in a record before the operation begins. A repetition, on any instance,
-//! finds the record. While the lease of the record lasts, only the request that holds the claim
-//! works on the operation. After that, a repetition takes the claim over and finishes the
+//! The new token is stored in an idempotency record before the operation begins. A repetition, on
+//! any instance, finds the record. While the lease of the record lasts, only the request that holds
+//! the claim works on the operation. After that, a repetition takes the claim over and finishes the
 //! operation.
 //!
 //! Each change of the record is a compare-and-swap with the revision in the claim. A request that
@@ -56,7 +56,8 @@ pub(super) struct Claim {
     pub(super) token: SessionToken,
     /// `true` if the operation was begun by another request.
     pub(super) is_replay: bool,
-    /// `true` if no call of the store has used the token yet, so that another token can replace it.
+    /// `true` until a rotation may have moved the session to the token. Until then, another token
+    /// can replace it. Creations do not use this field.
     pub(super) is_unused: bool,
     revision: Revision,
     until: OffsetDateTime,
@@ -66,7 +67,8 @@ pub(super) struct Claim {
 pub(super) enum Progress {
     /// No other request has begun the operation. This request has the claim.
     Begun(Claim),
-    /// Another request has begun the operation, and its lease has ended.
+    /// Another request has begun the operation but not completed it, and the lease of that request
+    /// has ended.
     Abandoned(Abandoned),
     /// Another request has completed the operation.
     Done(IdempotentSession),
@@ -90,7 +92,8 @@ pub(super) enum Completion {
 }
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// Stores a record with a new token, unless the store already has a record of the request.
+    /// Stores an idempotency record with a new session token, unless the store already has a record
+    /// for the idempotency key.
     pub(super) async fn begin(
         &self,
         request: &IdempotentRequest,
@@ -110,7 +113,8 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Loads the record of the request. Returns `None` if no request has begun the operation.
+    /// Loads the idempotency record of the request, and returns the progress of its operation.
+    /// Returns `None` if there is no record.
     pub(super) async fn find_progress(
         &self,
         request: &IdempotentRequest,
@@ -198,9 +202,9 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(())
     }
 
-    /// Overwrites the record of the request if it still has the revision `seen`. The new record
-    /// says that the operation is running, and contains `token` and a new lease. Returns the new
-    /// revision and the end of the lease.
+    /// Overwrites the idempotency record of the request if it still has the revision `seen`. In the
+    /// new record, the operation is running, with `token` and a new lease. Returns the new revision
+    /// and the end of the lease.
     async fn begin_lease(
         &self,
         request: &IdempotentRequest,
@@ -223,8 +227,8 @@ impl<R: SessionRepository> SessionManager<R> {
         matches!(found, Ok(Some(found)) if found.record.token != claim.token)
     }
 
-    /// Returns `true` if more than half of the lease is left. In that time, a call of the store
-    /// that starts now ends before another request can take over the claim.
+    /// Returns `true` if more than half of the lease is left. A call of the store that starts now
+    /// then ends before another request can take over the claim.
     pub(super) fn has_lease(&self, request: &IdempotentRequest, claim: &Claim) -> bool {
         self.repository.now() < claim.until.saturating_sub(to_signed(request.lease / 2))
     }
@@ -292,9 +296,9 @@ impl<R: SessionRepository> SessionManager<R> {
         }
     }
 
-    /// Removes the record of an operation that has failed permanently, so that a repetition starts
-    /// the operation again. The caller may undo the operation only if this call succeeds. Otherwise
-    /// another request may be about to complete the operation.
+    /// Removes the idempotency record of an operation that has failed permanently, so that a
+    /// repetition starts the operation again. The caller may undo the operation only if this call
+    /// succeeds. Otherwise, another request may be about to complete the operation.
     pub(super) async fn forget(
         &self,
         request: &IdempotentRequest,
@@ -324,7 +328,7 @@ impl<R: SessionRepository> SessionManager<R> {
 }
 
 /// Returns `true` if the operation may have succeeded despite `error`, or if another instance may
-/// be able to complete the operation. In both cases, the record of the operation is kept.
+/// be able to complete the operation. In both cases, the idempotency record is kept.
 pub(super) fn may_be_completed(error: &SessionError) -> bool {
     use RepositoryError::{NewerRecord, Unavailable};
     matches!(

@@ -207,6 +207,7 @@ pub(super) fn warn_token_taken(token: &SessionToken) {
 /// Result of the check that the index of a subject contains a new session.
 enum Indexed {
     Already,
-    /// The index had lost the entry of the new session, so the entry was added a second time.
+    /// The index did not contain the new session any more, for example after a revocation, so the
+    /// session was added a second time.
     Again,
 }

@@ -75,10 +75,10 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Takes over a creation that another request has not completed. Returns the claim. If the
     /// other request has stored the session, also returns the session.
     ///
-    /// If there is no session, the operation continues with a new token, and stores the session
-    /// `new`. A command of the other request may still be on its way to the store. Under the same
-    /// token, this command could store the session again after the client has received the token
-    /// and ended the session.
+    /// Otherwise, the claim has a new token, and the caller must store its session `new`. The old
+    /// token is not used again, because a command of the other request may still be on its way to
+    /// the store. With the old token, this command could store the session again after the client
+    /// has received the token and ended the session.
     async fn take_over_creation(
         &self,
         request: &IdempotentRequest,

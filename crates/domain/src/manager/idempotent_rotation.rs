@@ -77,11 +77,10 @@ impl<R: SessionRepository> SessionManager<R> {
         Err(error)
     }
 
-    /// Begins the rotation if the session is live. Otherwise, checks whether another request has
-    /// begun the rotation.
+    /// Begins the rotation if the session is live. If the token is invalid, looks up the
+    /// idempotency record of the request, because an earlier attempt may have rotated the token.
     ///
-    /// The record of the request is looked up although the token may be invalid, because a
-    /// completed rotation has invalidated the token. A new record is stored only for a valid token.
+    /// A new idempotency record is stored only for a live session.
     async fn progress_of_rotation(
         &self,
         token: &SessionToken,
@@ -186,9 +185,9 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(self.rotated(token, successor.clone(), session, (remaining.ttl, now)))
     }
 
-    /// Removes the record that a failed rotation has stored under the new token. In a partitioned
-    /// store, the session may be stored under both tokens. A session that is stored only under the
-    /// new token is kept.
+    /// Removes the session record that a failed rotation may have stored under the new token
+    /// `successor`, if the session is still live under the old token. If it is not, the record
+    /// under the new token may be the only one, so it is kept.
     async fn remove_successor(&self, token: &SessionToken, successor: &SessionToken) {
         if let Ok(Some((session, _))) = self.load_live(token).await {
             self.discard(successor, &session).await;

@@ -324,6 +324,6 @@ pub struct ListedSession {
     pub last_seen: OffsetDateTime,
     /// End of the session if there is no further access, on the store's clock.
     pub expires_at: OffsetDateTime,
-    /// Attributes of the session, including the subject of the list.
+    /// Subject and label of the session.
     pub attributes: SessionAttributes,
 }

@@ -109,7 +109,7 @@ fn shortened_or_extended_binary_form_of_a_session_is_rejected() {
 #[case::base_url(b"golf.example")]
 #[case::subject(b"member-4711")]
 #[case::label(b"telephone")]
-fn control_character_in_a_text_is_rejected(#[case] text: &[u8]) {
+fn encoded_session_with_a_control_character_in_a_text_is_rejected(#[case] text: &[u8]) {
     let mut bytes = session(Some("member-4711"), Some("telephone")).to_bytes();
     let mut windows = bytes.windows(text.len());
     let position = windows.position(|window| window == text).unwrap();
@@ -121,7 +121,7 @@ fn control_character_in_a_text_is_rejected(#[case] text: &[u8]) {
 }
 
 #[test]
-fn attribute_that_this_release_does_not_accept_is_left_out() {
+fn stored_subject_that_this_release_does_not_accept_is_left_out() {
     let mut bytes = session(Some("member-4711"), None).to_bytes();
     let mut windows = bytes.windows("member-4711".len());
     let position = windows.position(|window| window == b"member-4711");
@@ -133,7 +133,7 @@ fn attribute_that_this_release_does_not_accept_is_left_out() {
 }
 
 #[test]
-fn error_becomes_a_repository_error_of_the_same_meaning() {
+fn newer_version_and_malformed_bytes_become_the_errors_newer_record_and_corrupt() {
     let newer = RepositoryError::from(SessionBytesError::NewerVersion { version: 2 });
     assert!(matches!(newer, RepositoryError::NewerRecord { .. }));
     let corrupt = RepositoryError::from(SessionBytesError::Malformed);

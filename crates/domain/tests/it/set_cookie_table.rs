@@ -120,7 +120,7 @@ fn set_cookie_lines_have_the_results_that_the_table_lists() {
 }
 
 #[test]
-fn each_date_is_recognised_as_the_table_says() {
+fn cookie_dates_are_accepted_or_rejected_as_the_table_lists() {
     let parsed = |row: &DateRow| parse_cookie_date(&row.date).is_some();
     let rows = table().dates.into_iter();
     let differences = rows.filter(|row| parsed(row) != row.draft);

@@ -12,8 +12,8 @@ use tokio::{
 /// Source of the attackers' connections. Other clients have the address 127.0.0.1.
 const ATTACKER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 
-/// Minimum time between two connections of one attacker. The service stops waiting for a request
-/// body after the same time.
+/// Minimum time from the start of a connection to the start of the connection that replaces it. The
+/// service stops waiting for a request body after the same time.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 
 /// Delay between the first connections, so that they are not opened all at once.
@@ -45,9 +45,8 @@ pub(super) struct Attack {
 pub(super) enum Limit {
     /// Maximum ratio of the p99 during the attack to the p99 without an attack.
     Slowdown(f64),
-    /// Maximum ratio of the p99 during the attack to the p99 without an attack, and an allowed
-    /// difference. A higher p99 is allowed if it exceeds the p99 without an attack by at most this
-    /// difference. Even two measurements without an attack can differ by this time.
+    /// Like [`Slowdown`](Self::Slowdown), but the p99 may always increase by this duration. Even
+    /// two measurements without an attack can differ by this duration.
     SlowdownBeyondNoise(f64, Duration),
     /// Maximum p99, regardless of the p99 without an attack. This limit is used for floods. In a
     /// flood, the attackers send as fast as possible, and compete with the service for the
@@ -80,7 +79,8 @@ enum Request {
     },
     /// Fixed bytes, after which the attacker sends nothing more.
     Bytes(&'static str),
-    /// A chunk size without an end, sent as fast as possible on three connections.
+    /// A request with a chunked body. The first chunk size has endlessly many digits, which the
+    /// attackers send as fast as possible. This attack uses three connections.
     EndlessChunkSize,
 }
 

@@ -15,11 +15,12 @@ use tokio::{
 use super::measure::log_in_to;
 use crate::progress::say;
 
-/// Number of calls, equal to the default of `upstream_max_in_flight`.
+/// Number of calls that hang at the same time. The number is the default of
+/// `upstream_max_in_flight`.
 pub(super) const CALLS: usize = 256;
 
-/// Further command-line flags of the service. The calls must last longer than the set-up and the
-/// measurement together.
+/// Additional command-line flags of the service. The response timeout is longer than the set-up and
+/// the measurement together, so that all calls hang until the end of the measurement.
 pub(super) const FLAGS: [&str; 4] = [
     "--upstream-response-timeout-ms",
     "120000",

@@ -166,10 +166,10 @@ fn check_content(shared: &Shared, own: &Own, body: &Value) {
     }
 }
 
-/// Checks the attributes of the version cookies in the response body `body`. A merge to `version`
-/// sets certain attributes and a second cookie with the same name. Returns `true` if the body
-/// contains exactly these, `false` if it contains neither attributes nor a second cookie, and
-/// `None` in any other case.
+/// Determines whether the version cookie in the response body `body` was set by a merge. A merge
+/// sets attributes of this cookie, and a second cookie with the same name. A patch sets neither.
+/// Returns `true` if `body` contains exactly what a merge to `version` sets, `false` if it contains
+/// neither attributes nor a second cookie, and `None` in any other case.
 fn merged_attributes(body: &Value, version: u64) -> Option<bool> {
     let attributes = &body["cookie_attributes"][VERSION];
     let others = body["other_cookies"].as_array()?;
@@ -276,7 +276,8 @@ async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
     }
 }
 
-/// Checks that a further repetition of a successful request has returned the same token.
+/// Checks that `token`, the token in the first successful response, was returned again if the
+/// client has repeated the request after its success.
 fn check_replay(shared: &Shared, token: &str, response: &Repeated) {
     if let Some(replayed) = &response.replayed {
         shared.check(shared.history.replayed(token, replayed));

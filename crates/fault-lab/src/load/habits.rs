@@ -15,8 +15,8 @@ pub(crate) struct Habits {
     /// Id and secret of the service client that creates and revokes sessions. `None` if the service
     /// accepts such requests without credentials.
     pub(crate) credentials: Option<(String, String)>,
-    /// `true` if requests that create or rotate a session have an `Idempotency-Key`. `false` if one
-    /// of the instances is an older binary, which ignores the key.
+    /// `true` if the clients may send an `Idempotency-Key` with requests that create or rotate a
+    /// session. `false` if one of the instances is an older binary, which ignores the key.
     pub(crate) uses_idempotency_keys: bool,
     /// `true` if half of the updates are merges of `Set-Cookie` lines. `false` if an instance may
     /// run an older binary without this operation.

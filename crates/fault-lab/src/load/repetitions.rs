@@ -8,15 +8,16 @@ use tokio::time::sleep;
 
 use super::shared::Shared;
 
-/// Time for which a client repeats a request. The lease of an abandoned operation is 9 s with the
-/// default command timeout, so this time is longer.
+/// Time for which a client repeats a request. If an instance is killed during the operation, the
+/// repetitions are answered with 409 until the lease of the operation ends. The lease is 9 s with
+/// the default command timeout, so this time is longer.
 const REPEATED_FOR: Duration = Duration::from_secs(12);
 
 /// Pause before a request is repeated with the same `Idempotency-Key`.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The final response to a repeated request, and the token in the response to one further
-/// repetition.
+/// The final response to a request with an `Idempotency-Key`. If the client repeated the request
+/// once more after its success, also the token in the response to this repetition.
 pub(super) struct Repeated {
     pub(super) status: StatusCode,
     pub(super) body: Value,
@@ -26,7 +27,7 @@ pub(super) struct Repeated {
 }
 
 impl Repeated {
-    /// Returns the response of a request that was not repeated after its success.
+    /// Creates the value for a response after which the client did not repeat the request.
     pub(super) fn once((status, body): (StatusCode, Value)) -> Self {
         Self {
             status,
@@ -38,8 +39,9 @@ impl Repeated {
 
 /// Sends the request that `request` builds, with a new `Idempotency-Key`. Repeats the request with
 /// the same key, possibly at another instance, until the response has the status `expected` or 401,
-/// or until [`REPEATED_FOR`] has passed. Repeats one successful request in four once more. Returns
-/// the last response, or `None` if there was no response.
+/// or until [`REPEATED_FOR`] has passed. Returns the last response, or `None` if the last attempt
+/// got no response. After 25 % of the successes, sends the request once more, only for
+/// [`Repeated::replayed`].
 pub(super) async fn send(
     shared: &Shared,
     request: impl Fn() -> RequestBuilder,

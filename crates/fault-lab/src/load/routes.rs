@@ -23,9 +23,9 @@ impl Routes {
         }
     }
 
-    /// Chooses an instance for a call through the upstream gateway. Usually, the instance has the
-    /// gateway, as if a proxy in front of the instances had chosen it. For a quarter of the calls,
-    /// or if no instance has the gateway, the instance has no gateway and must refuse the call.
+    /// Chooses an instance for a call of the upstream gateway. Three quarters of the calls get an
+    /// instance with the gateway. The other calls get an instance without the gateway, which must
+    /// refuse the call. If all instances are of one kind, every call gets such an instance.
     fn for_call(&self) -> &str {
         let lacks = |base: &&String| self.without_gateway.contains(base);
         let (without, with): (Vec<_>, Vec<_>) = self.instances.iter().partition(lacks);

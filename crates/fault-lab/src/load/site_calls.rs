@@ -18,8 +18,8 @@ use self::{
 use super::shared::{COOKIE, Shared};
 use crate::site::BOOKING;
 
-/// Number of clients that call a site. Tests use this number if they also run clients that do not
-/// call a site.
+/// Number of clients that call a site in the soak test and in the upgrade test. These tests also
+/// run clients that do not call a site.
 pub(crate) const SITE_CLIENTS: usize = 8;
 
 /// Number of sessions of a client that calls the site.

@@ -16,7 +16,7 @@ pub(super) const CREATED_WITHIN: Duration = Duration::from_millis(2_500);
 /// subtracted, because the clients share the CPU cores with the service.
 pub(super) const TOLERANCE: Duration = Duration::from_millis(200);
 
-/// Minimum time for which the lab itself waits for a CPU core during a request, so that a 503
+/// If the fault lab waits for a CPU core at least this long during a request, a response 503
 /// `store_unavailable` does not count as a failure of the service.
 pub(super) const BUSY_MACHINE: Duration = Duration::from_millis(100);
 

@@ -159,8 +159,8 @@ impl Redirections {
     }
 }
 
-/// A session whose hash slot belongs to the first primary. The clients use many sessions, and seldom
-/// one in a moving hash slot.
+/// A session whose hash slot belongs to the first primary. The scenario reads this session while
+/// its hash slot moves, because the clients seldom use a session in a moving hash slot.
 struct SlotSession {
     token: String,
     slot: usize,

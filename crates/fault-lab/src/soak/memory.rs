@@ -2,8 +2,9 @@
 
 use std::{ops::Range, time::Duration};
 
-/// Time in which the memory is measured again. By then, the buffers have their final size, so the
-/// memory should hardly grow afterwards. The highest value counts.
+/// Period of the test in which the memory is measured again. By then, the buffers have their final
+/// size, so the memory should hardly grow afterwards. The highest value in this period is the start
+/// value for [`MAX_LATE_GROWTH`].
 const SETTLED: Range<Duration> = Duration::from_secs(300)..Duration::from_secs(360);
 
 /// Maximum growth of the resident memory since the start of the test, in kilobytes.
@@ -42,7 +43,8 @@ impl Memory {
                 .is_none_or(|settled| at_end <= settled + MAX_LATE_GROWTH)
     }
 
-    /// Returns the memory at each time that was recorded, and `at_end`, as text.
+    /// Formats the memory at the start, in the period [`SETTLED`] (if the test lasted until then),
+    /// and at the end (`at_end`).
     pub(super) fn text(&self, at_end: u64) -> String {
         let settled = self.settled;
         let settled = settled.map(|settled| format!("{settled} kB after 5 min, "));
@@ -62,7 +64,7 @@ mod tests {
     #[case::growth_in_a_short_test(&[(60, 30_000)], 36_385, false)]
     #[case::growth_after_the_start_only(&[(299, 0), (301, 30_000), (350, 29_000)], 36_000, true)]
     #[case::late_growth(&[(301, 29_000), (361, 35_000)], 35_500, false)]
-    fn memory_may_grow_at_the_start_but_hardly_afterwards(
+    fn memory_may_grow_by_16_mib_in_total_but_only_by_6_mib_after_the_first_minutes(
         #[case] measured: &[(u64, u64)],
         #[case] at_end: u64,
         #[case] is_within_limits: bool,

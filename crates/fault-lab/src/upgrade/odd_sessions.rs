@@ -89,7 +89,8 @@ pub(crate) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<Strin
     Ok(violations)
 }
 
-/// Sends a request that changes nothing, and returns the status of the response.
+/// Sends a request for the session with the body `{}`, which is a patch without changes. Returns
+/// the status of the response.
 async fn status(
     service: &ServiceProcess,
     method: Method,

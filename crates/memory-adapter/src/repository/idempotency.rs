@@ -1,4 +1,4 @@
-//! Records of requests that clients may repeat, stored in memory.
+//! Idempotency store of the in-memory repository: the records of requests that clients may repeat.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -19,7 +19,7 @@ pub(super) struct IdempotencyRecords {
     records: HashMap<IdempotencyId, Stored>,
     /// Expiry time and id of each idempotency record.
     expiries: BTreeSet<(OffsetDateTime, IdempotencyId)>,
-    /// Number of the latest revision of an idempotency record.
+    /// Last assigned revision number. All idempotency records share one sequence of numbers.
     last_revision: u64,
 }
 
@@ -73,8 +73,7 @@ impl IdempotencyRecords {
         revision(self.last_revision)
     }
 
-    /// Returns the number of idempotency records, and the number of their expiry times. Both
-    /// numbers are always equal.
+    /// Returns the lengths of `records` and of `expiries`. If they differ, one of them has a leak.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.records.len(), self.expiries.len())

@@ -368,8 +368,8 @@ fn create_login(subject: &str) -> Login {
     }
 }
 
-/// Removes the old and the new record of a session during a token rotation. Until the rotation has
-/// removed the old record, the new record does not count against the capacity.
+/// A revocation removes the old and the new record of a session during a token rotation. Until the
+/// rotation has removed the old record, the new record does not count against the capacity.
 #[tokio::test]
 async fn revocation_during_a_rotation_keeps_the_session_count_correct() {
     let repository = MemoryRepository::with_capacity(10);

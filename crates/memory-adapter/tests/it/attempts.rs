@@ -116,7 +116,7 @@ fn is_unavailable<T>(result: &Result<T, SessionError>) -> bool {
 #[case::every_token_is_taken(InsertOutcome::TokenTaken, 3)]
 #[case::every_partition_is_unavailable(InsertOutcome::PartitionUnavailable, 16)]
 #[tokio::test]
-async fn creation_fails_as_unavailable_after_a_limited_number_of_tokens(
+async fn creation_fails_as_unavailable_after_3_taken_tokens_or_16_unavailable_partitions(
     #[case] outcome: InsertOutcome,
     #[case] attempts: usize,
 ) {
@@ -133,7 +133,7 @@ async fn creation_fails_as_unavailable_after_a_limited_number_of_tokens(
 #[case::every_token_is_taken(MoveOutcome::TokenTaken)]
 #[case::every_partition_is_unavailable(MoveOutcome::PartitionUnavailable)]
 #[tokio::test]
-async fn rotation_fails_as_unavailable_after_16_tokens(#[case] outcome: MoveOutcome) {
+async fn rotation_fails_as_unavailable_after_16_unusable_new_tokens(#[case] outcome: MoveOutcome) {
     let repository = Unwilling {
         moved: outcome,
         ..Unwilling::new()

@@ -95,7 +95,7 @@ impl tee_session_domain::RepositoryLayer for Unusual {
 #[rstest]
 #[case::left(Either::left)]
 #[case::right(Either::right)]
-fn methods_with_a_default_are_forwarded(#[case] choose: fn(Unusual) -> Either<Unusual, Unusual>) {
+fn either_forwards_methods_with_defaults(#[case] choose: fn(Unusual) -> Either<Unusual, Unusual>) {
     let chosen = choose(Unusual(MemoryRepository::default()));
     assert!(chosen.is_partitioned());
     assert_eq!(chosen.instance(), Some(StoreInstance(7)));

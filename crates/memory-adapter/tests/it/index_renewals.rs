@@ -131,7 +131,7 @@ async fn access_renews_the_index_entry_once_per_half_idle_timeout() {
 }
 
 #[tokio::test]
-async fn update_renews_the_index_entry() {
+async fn update_renews_the_index_entry_after_half_the_idle_timeout() {
     let sessions = create_manager();
     let new = create_session(&sessions, of_alice()).await;
     sessions.repository().advance_clock(IDLE_TIMEOUT / 2);
@@ -151,7 +151,7 @@ async fn access_to_a_session_without_a_subject_renews_no_index_entry() {
 }
 
 #[tokio::test]
-async fn rotation_and_deletion_each_remove_the_index_entry_of_the_token_that_ends() {
+async fn rotation_and_deletion_each_remove_the_index_entry_of_the_invalidated_token() {
     let sessions = create_manager();
     let new = create_session(&sessions, of_alice()).await;
     let rotated = sessions.rotate(&new.token).await.unwrap();

@@ -82,7 +82,7 @@ async fn new_and_rotated_tokens_have_the_configured_format(
 }
 
 #[tokio::test]
-async fn managers_that_share_a_table_of_touches_renew_the_ttl_once_per_interval() {
+async fn session_managers_that_share_a_touch_table_renew_the_ttl_once_per_touch_interval() {
     let policy = policy().with_touch_interval(MINUTE * 10).unwrap();
     let touches = policy.recent_touches().map(Arc::new);
     let repository = MemoryRepository::default();
@@ -143,7 +143,7 @@ async fn update_returns_the_end_of_the_renewed_idle_timeout() {
 }
 
 #[tokio::test]
-async fn new_session_that_is_no_longer_wanted_is_removed_and_evicts_no_older_session() {
+async fn creation_at_the_session_limit_fails_and_evicts_nothing_if_is_wanted_returns_false() {
     let limit = SubjectLimit {
         max: NonZeroUsize::MIN,
         when_reached: AtLimit::EvictOldest,
@@ -163,7 +163,7 @@ async fn new_session_that_is_no_longer_wanted_is_removed_and_evicts_no_older_ses
 }
 
 #[tokio::test]
-async fn rotation_keeps_the_old_token_valid_if_may_move_returns_false() {
+async fn rotation_fails_and_keeps_the_old_token_valid_if_may_move_returns_false() {
     let sessions = create_manager();
     let new = sessions.store_login(login_of(Some("alice"))).await.unwrap();
     let rotated = sessions.rotate_while(&new.token, || false).await;
@@ -204,7 +204,7 @@ async fn list_returns_the_last_access_and_the_end_of_a_session() {
 }
 
 #[test]
-fn memory_store_is_not_partitioned_and_its_sessions_are_not_cached() {
+fn memory_store_reports_that_it_is_not_partitioned_and_that_sessions_must_not_be_cached() {
     let repository = MemoryRepository::default();
     assert!(!repository.is_partitioned());
     assert_eq!(repository.instance(), None);

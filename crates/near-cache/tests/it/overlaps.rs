@@ -152,9 +152,9 @@ async fn request_after_a_session_removal_does_not_use_a_read_that_began_before_t
     assert!(!near.finds(&token).await);
 }
 
-/// Checks that each request that waited for a cancelled read then reads the session itself. If
-/// these requests shared another read, each failed read would delay their responses by one more
-/// store timeout.
+/// Cancels a read of the store for which ten other requests wait. Each of them must then read the
+/// session itself. If they shared another read, each failed read would delay their responses by one
+/// more store timeout.
 #[tokio::test]
 async fn waiting_requests_each_read_the_store_themselves_if_their_shared_read_is_cancelled() {
     let (near, token) = set_up().await;

@@ -49,7 +49,7 @@ async fn logout_takes_effect_at_once_on_the_same_instance() {
 }
 
 #[tokio::test]
-async fn session_deleted_on_one_instance_is_soon_rejected_on_another() {
+async fn token_of_a_session_deleted_on_one_instance_is_soon_rejected_on_another() {
     let redis = RedisProcess::start().await;
     let one = Instance::start(&redis.url()).await;
     let other = Instance::start(&redis.url()).await;
@@ -268,8 +268,8 @@ struct TestSession {
 struct LoadTest {
     /// All sessions of the load test, in the order of their creation.
     sessions: RwLock<Vec<TestSession>>,
-    /// Number of reads in the current phase that the instance must reject, because the session
-    /// ended in this phase more than `MAX_STALE` before the read.
+    /// Number of reads in the current phase that must be rejected, because the session had ended.
+    /// Counts only sessions that ended in this phase, more than `MAX_STALE` before the read.
     overdue: AtomicU64,
     phase_started: RwLock<Option<Instant>>,
     reads: AtomicU64,
@@ -299,8 +299,8 @@ impl LoadTest {
         });
     }
 
-    /// Starts a phase of the load test, and waits until the phase contains more than 100 reads that
-    /// the instance must reject ([`overdue`](Self::overdue)).
+    /// Starts a phase of the load test. Waits until the phase has more than 100 reads of ended
+    /// sessions, which the instance must reject (counted in [`overdue`](Self::overdue)).
     async fn run_load_phase(&self) {
         *self.phase_started.write().await = Some(Instant::now());
         self.overdue.store(0, Ordering::Relaxed);

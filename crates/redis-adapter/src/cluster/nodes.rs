@@ -18,8 +18,8 @@ use crate::{RedisSettings, address::Address, connection::Connections, record::Ke
 /// to the server. A redirection can mean that the server is about to receive its first hash slots.
 const KEPT_WITHOUT_SLOTS: Duration = Duration::from_secs(30);
 
-/// Time after the addition of a server during which requests to the server wait for its first
-/// connections. Later requests do not wait.
+/// Time, counted from the addition of a server, in which requests to the server wait until its
+/// first connections are up. Later requests do not wait.
 const FIRST_CONNECTION_WAIT: Duration = Duration::from_secs(1);
 
 /// A server of the cluster, with the connections to that server. The connections are closed when

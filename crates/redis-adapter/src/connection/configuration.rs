@@ -106,7 +106,7 @@ mod tests {
         Some(Eviction::On("allkeys-lru".to_owned()))
     )]
     #[case::not_readable(None, None, None)]
-    fn redis_evicts_keys_unless_its_policy_is_noeviction(
+    fn redis_eviction_is_off_for_noeviction_and_without_limit_if_maxmemory_is_0(
         #[case] policy: Option<&str>,
         #[case] limit: Option<&str>,
         #[case] expected: Option<Eviction>,
@@ -124,7 +124,7 @@ mod tests {
     #[case::nothing(Some("0"), Some(""), Some(Persistence::Off))]
     #[case::snapshots_not_readable(Some("0"), None, Some(Persistence::NoAppendOnly))]
     #[case::not_readable(None, None, None)]
-    fn redis_persists_sessions_by_an_append_only_file_or_by_snapshots(
+    fn redis_persistence_is_derived_from_the_append_only_and_snapshot_settings(
         #[case] appends: Option<&str>,
         #[case] saves: Option<&str>,
         #[case] expected: Option<Persistence>,

@@ -36,7 +36,7 @@ impl Explanation {
         Self::of(settings, server, explain(settings, fault).await)
     }
 
-    /// Explains the failed attempt to connect `fault` without sending a request to Redis.
+    /// Explains why an attempt to connect failed with `fault`, without sending a request to Redis.
     pub(crate) fn of(settings: &RedisSettings, server: &str, fault: ConnectFault) -> Self {
         let topic = match fault {
             ConnectFault::NoCluster => Topic::Cluster,

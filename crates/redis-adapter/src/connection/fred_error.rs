@@ -5,7 +5,7 @@ use fred::error::{Error as FredError, ErrorKind};
 use super::command::Reply;
 use crate::RedisFault;
 
-/// Reason in the error of a command if the connection ended before the reply arrived.
+/// Reason in [`RedisFault::Disconnected`] if the connection ended without a more exact reason.
 pub(super) const ENDED: &str = "the connection ended";
 
 /// Converts an error of the client library fred. An error that contains an error reply of Redis

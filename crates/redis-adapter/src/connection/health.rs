@@ -1,5 +1,5 @@
-//! Conclusions about the health of a connection, from the replies and faults of its commands. The
-//! conclusions can open or close the circuit breaker, and end the connection.
+//! Evaluation of the replies and faults of commands. The evaluation can open or close the circuit
+//! breaker, and end the connection.
 
 use super::{client::Client, command::Reply, end_reason::End};
 use crate::RedisFault;

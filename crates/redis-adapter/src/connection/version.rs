@@ -44,7 +44,7 @@ mod tests {
     #[case::major_alone_is_invalid("7", None)]
     #[case::word_is_invalid("seven.0", None)]
     #[case::empty_text_is_invalid("", None)]
-    fn redis_version_text_needs_a_major_and_a_minor_number(
+    fn redis_version_is_parsed_only_if_it_has_a_major_and_a_minor_number(
         #[case] text: &str,
         #[case] expected: Option<Version>,
     ) {

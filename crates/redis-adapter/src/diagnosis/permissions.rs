@@ -124,8 +124,9 @@ impl CheckedFeature<'_> {
     }
 }
 
-/// Returns `true` if at least one command in `all` was permitted for keys that match the ACL
-/// pattern `keys`. If `keys` is `None`, only commands without keys are considered.
+/// Returns `true` if at least one permission check in `all` for keys of the ACL pattern `keys` had
+/// the outcome [`CheckOutcome::Permitted`]. If `keys` is `None`, considers only commands without
+/// keys.
 fn has_access(keys: Option<&str>, all: &[CheckedFeature<'_>]) -> bool {
     let mut checks = all.iter().flat_map(CheckedFeature::checks);
     checks.any(|(check, outcome)| check.keys == keys && *outcome == CheckOutcome::Permitted)

@@ -119,7 +119,7 @@ mod tests {
     use crate::diagnosis::Verdict;
 
     #[test]
-    fn redis_that_evicts_keys_is_an_error_if_maxmemory_is_set_and_otherwise_a_warning() {
+    fn evicting_redis_gets_the_verdict_error_with_a_memory_limit_and_warning_without_one() {
         let policy = || "allkeys-lru".to_owned();
         let verdict = |found| eviction("redis", found).verdict;
         assert_eq!(verdict(Some(Eviction::On(policy()))), Verdict::Error);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn redis_that_persists_nothing_is_a_warning() {
+    fn redis_without_persistence_gets_the_verdict_warning() {
         let verdict = |found| persistence("redis", found).verdict;
         assert_eq!(verdict(Some(Persistence::Off)), Verdict::Warning);
         assert_eq!(verdict(Some(Persistence::AppendOnly)), Verdict::Fine);

@@ -25,7 +25,7 @@ pub(super) const HEADER_LEN: usize = MAGIC.len() + 1;
 /// writes takes less than a tenth of this maximum.
 pub(super) const MAX_RECORD_LEN: usize = 1024 * 1024;
 
-/// Encrypts and decrypts the values of one id, such as a session id.
+/// Encrypts and decrypts the values that belong to one id, such as the record of a session id.
 pub(crate) struct Envelope {
     id: [u8; 16],
     sealing_key: RandomizedNonceKey,

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn pattern_of_an_index_matches_all_its_keys() {
+    fn scan_pattern_of_a_subject_index_matches_all_its_redis_keys() {
         let keys = IndexKeys::of(&"member-4711".parse().unwrap());
         let pattern = keys.pattern();
         assert_eq!(pattern, "subject:{3dc67af763f1e8180163a3799aa3149c}:*");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn details_of_a_session_are_read_back_from_their_text() {
+    fn index_details_of_a_session_are_unchanged_after_encoding_and_decoding() {
         let subject: Subject = "member-4711".parse().unwrap();
         let cookies = [("a".to_owned(), "1".to_owned())];
         let created_at = OffsetDateTime::UNIX_EPOCH + time::Duration::microseconds(1_234_567);

@@ -59,8 +59,8 @@ struct Read {
 }
 
 impl Read {
-    /// Returns the details of the cookies. Returns empty details if another program uses these JSON
-    /// members for something else.
+    /// Returns the attributes of the cookies, and the cookies outside the member `cookies`. Returns
+    /// empty details if another program uses these JSON members for something else.
     fn details(&mut self) -> PlainDetails {
         let members = [
             ("cookie_attributes", self.cookie_attributes.take()),

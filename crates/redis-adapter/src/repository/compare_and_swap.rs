@@ -75,10 +75,10 @@ fn tag_of(format: StorageFormat) -> u8 {
 
 /// Loads a session and its revision (`GET key`). Returns `None` if the key does not exist.
 ///
-/// A write that changes nothing (`PEXPIRE key 1 GT`) is sent as well. A server that has become a
-/// replica refuses the write, so the call fails and does not return stale data of the replica. If
-/// `touch` is `Some`, that write renews the TTL (`EXPIRE key ttl XX`), as
-/// [`commands::load_and_touch`] does.
+/// Also sends a write, which a server that has become a replica refuses. The call then fails
+/// instead of returning stale data. If `touch` is `None`, the write (`PEXPIRE key 1 GT`) changes
+/// nothing. If `touch` is a TTL, the write (`EXPIRE key ttl XX`) renews the TTL of the key, as in
+/// [`commands::load_and_touch`].
 pub(super) async fn load_for_update(
     call: &Call,
     location: &RecordLocation,

@@ -98,9 +98,9 @@ impl RedisRepository {
         Ok(swapped.await? == SwapOutcome::Swapped)
     }
 
-    /// Returns `true` if a marker proves that the session was moved from `from` to `to`. Without a
-    /// marker, the session under `from` was ended. In that case, deletes the new record and returns
-    /// `false`.
+    /// Returns `true` if a marker proves that the session was moved from `from` to `to`. If there
+    /// is no such marker, the session has ended under `from`. In that case, deletes the record
+    /// under `to`, and returns `false`.
     pub(super) async fn has_move_marker(
         &self,
         from: &SessionToken,
@@ -158,9 +158,11 @@ impl Marker {
         }
     }
 
-    /// Loads the session id in the marker, and renews the TTL of the marker. The TTL is renewed
-    /// because each repetition of a request also renews the idempotency record of the request. A
-    /// server that has become a replica refuses the renewal, and does not return stale data.
+    /// Loads the session id in the marker, and renews the TTL of the marker.
+    ///
+    /// The marker must outlive the idempotency record, which each repetition of the rotation also
+    /// renews. In addition, the renewal is a write, so a server that has become a replica replies
+    /// with an error instead of stale data.
     async fn load(&self, call: &Call) -> Result<Option<Vec<u8>>, CallError> {
         let (key, ttl) = (self.key.as_bytes(), seconds(MARKER_TTL));
         let [value, written] = call

@@ -38,8 +38,8 @@ return 1",
 /// Input of a rotation: the old record, and the session to store under the key of the new token.
 pub(super) struct Rotation<'a> {
     pub(super) seen: Seen<'a>,
-    /// Second location (Redis key) where the old record may be stored, in the storage format that
-    /// this instance does not write; `None` if this instance uses only one format.
+    /// Second location (Redis key) where the old record may be stored, in the other storage format
+    /// than `seen`; `None` if this instance uses only one format.
     pub(super) other_location: Option<&'a RecordLocation>,
     pub(super) to: RecordLocation,
     /// Session id of the new token, under which the rotation stores the session.

@@ -26,9 +26,10 @@ use crate::{
 /// different servers.
 #[derive(Clone, Copy)]
 enum Repeat {
-    /// The move of the record is attempted once. If it fails, it is undone.
+    /// The move is attempted once. If it fails, the new record is deleted.
     Never,
-    /// The move of the record may be attempted again, with the same new token.
+    /// The move may be repeated with the same new token. If it fails, the new record is kept. A
+    /// complete move stores a marker as its proof.
     WithMarker,
 }
 
@@ -166,8 +167,9 @@ impl SessionRepository for RedisRepository {
             .await
     }
 
-    /// Moves the session like `move_to_new_token`. In a cluster, keeps the new record if the move
-    /// is not complete, and stores a marker that proves a complete move.
+    /// Moves the session like `move_to_new_token`, with two differences in a cluster. A complete
+    /// move stores a marker as its proof. A failed move does not delete the record under `to`, so
+    /// that the call can be repeated.
     async fn move_repeatably(
         &self,
         from: &SessionToken,
@@ -180,8 +182,11 @@ impl SessionRepository for RedisRepository {
             .await
     }
 
-    /// Returns `true` outside a cluster, because a session is moved in one atomic step there. In a
-    /// cluster, returns `true` if the marker of a complete move exists.
+    /// Outside a cluster, returns `true`. A session is moved in one atomic step there, so a record
+    /// under `to` proves the move.
+    ///
+    /// In a cluster, returns `true` if the marker of a complete move exists. Otherwise deletes the
+    /// record under `to`, and returns `false`.
     async fn was_moved(
         &self,
         from: &SessionToken,

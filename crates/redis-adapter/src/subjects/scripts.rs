@@ -245,9 +245,10 @@ pub(super) async fn add(
 /// still the last revocation. An entry is revoked if its position is lower than the position of the
 /// last revocation.
 ///
-/// A rotated session keeps the position that it had before the rotation, so a revocation may
-/// already include the new entry. In that case, the revocation may remove the new entry before the
-/// record of the session is stored, and miss the record. Such an entry therefore counts as revoked.
+/// A rotated session keeps its position, so the position of its new entry can be lower than the
+/// position of a revocation that was marked before the entry was added. The revocation may have
+/// missed the record of the rotated session, because the record is stored after the entry. The
+/// entry therefore counts as revoked.
 ///
 /// This function sends three commands. The first command reads the entry, and the second command
 /// reads the last revocation. This order is required, because a revocation is marked before entries

@@ -83,7 +83,7 @@ async fn diagnosis_reports_missing_cluster_permissions_with_the_acl_command_that
 }
 
 #[tokio::test]
-async fn diagnosis_reports_a_cluster_url_that_names_a_single_server_as_an_error() {
+async fn diagnosis_reports_an_error_if_a_cluster_url_names_a_standalone_server() {
     let redis = RedisProcess::start().await;
     let url = format!("redis-cluster://127.0.0.1:{}", redis.port());
     let found = run_diagnosis(&settings(&url), RequiredPermissions::default()).await;

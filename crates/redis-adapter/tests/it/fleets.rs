@@ -63,7 +63,8 @@ impl Instance {
         }
     }
 
-    /// Returns `true` if the instance finds the session with the stored cookie.
+    /// Returns `true` if the instance finds the session of `token`, and the session contains the
+    /// cookie with which it was stored.
     async fn get(&self, token: &SessionToken) -> bool {
         match self {
             Self::Python(python) => {

@@ -70,13 +70,13 @@ enum Operation {
     RevokeAll,
 }
 
-/// A session that only one client uses, as the client knows it.
+/// State of a session, as its client knows it. Only this client uses the session.
 #[derive(Debug, Clone)]
 struct OwnSession {
     token: SessionToken,
     /// Version in the last update request for this session. 0 before the first update request.
     version: u64,
-    /// Is `true` if the session was created with the subject of the client.
+    /// Is `true` if the client created the session with a subject, so that `RevokeAll` ends it.
     has_subject: bool,
 }
 

@@ -109,13 +109,14 @@ async fn idempotency_record_is_removed_after_a_lost_reply_so_a_repetition_begins
     .await;
 }
 
-/// Redis rejects the command that stores the result of the operation. The request must fail without
-/// returning the token. A repetition then returns the token.
+/// Redis rejects the command that stores the result of a creation or rotation with an
+/// `Idempotency-Key`. The call must fail without returning the token. A repetition then returns the
+/// token.
 #[rstest]
 #[case::create(false)]
 #[case::rotate(true)]
 #[tokio::test(flavor = "multi_thread")]
-async fn token_is_not_delivered_until_the_result_is_stored(#[case] rotates: bool) {
+async fn idempotent_call_returns_its_token_only_after_its_result_is_stored(#[case] rotates: bool) {
     let redis = RedisProcess::start().await;
     let repository = connect_with(&settings(&redis.url())).await;
     let limit = SubjectLimit {
@@ -182,7 +183,7 @@ async fn token_is_not_delivered_until_the_result_is_stored(#[case] rotates: bool
 #[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
 #[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test(flavor = "multi_thread")]
-async fn update_during_a_rotation_with_a_key_is_kept(#[case] mode: Mode) {
+async fn update_during_a_rotation_with_an_idempotency_key_is_kept(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (writer, changer) = mode.start_both(&redis.url()).await;
     let new = writer.store(cookies(), base_url()).await.unwrap();
@@ -196,7 +197,7 @@ async fn update_during_a_rotation_with_a_key_is_kept(#[case] mode: Mode) {
 #[case::sealed(Mode::Sealed)]
 #[case::plain(Mode::Plain)]
 #[tokio::test(flavor = "multi_thread")]
-async fn update_during_a_rotation_with_a_key_is_kept_in_a_cluster(#[case] mode: Mode) {
+async fn update_during_a_rotation_with_an_idempotency_key_is_kept_in_a_cluster(#[case] mode: Mode) {
     let cluster = RedisCluster::start(3, 0).await;
     let (writer, changer) = mode.start_both(&cluster.url()).await;
     for _ in 0..6 {
@@ -222,11 +223,11 @@ async fn rotate_during_an_update(sessions: &Sessions, token: &SessionToken) {
     assert_moved(sessions, token, &rotated).await;
 }
 
-/// Two instances share a cluster. The idempotency record, the old session record and the new
-/// session record may be on three different servers. Each request is repeated at the instance that
-/// has not handled it.
+/// Two instances of the service share a Redis Cluster. The idempotency record, the old session
+/// record and the new session record may be on three different servers. Each request is repeated at
+/// the instance that has not handled it.
 #[tokio::test]
-async fn repetition_at_another_instance_of_a_cluster_returns_the_same_token() {
+async fn idempotent_request_repeated_at_another_instance_on_a_cluster_returns_the_same_token() {
     let cluster = RedisCluster::start(3, 0).await;
     let instances = [
         sessions(&cluster.url()).await,
@@ -250,11 +251,11 @@ async fn repetition_at_another_instance_of_a_cluster_returns_the_same_token() {
     }
 }
 
-/// Pauses the server of the old record before it receives the command that deletes this record. The
-/// server executes the command later, but the service receives no reply. The session is not lost: a
-/// repetition returns the new token.
+/// Rotates a session in a cluster. The server of the old record is paused before it receives the
+/// command that deletes this record. It executes the command later, but the service receives no
+/// reply. The session is not lost: a repetition returns the new token.
 #[tokio::test(flavor = "multi_thread")]
-async fn repetition_finishes_a_cluster_rotation_whose_reply_was_lost() {
+async fn repeated_rotation_in_a_cluster_returns_the_new_token_after_a_lost_redis_reply() {
     let cluster = RedisCluster::start(3, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     for (number, new) in one_session_per_primary(&sessions, &cluster, 3)
@@ -295,7 +296,7 @@ async fn store_under(sessions: &Sessions, token: &SessionToken, session: &Sessio
 /// is then updated under the old token, and the rotation is repeated. The new token must then
 /// belong to the updated session.
 #[tokio::test]
-async fn repeated_move_in_a_cluster_moves_the_current_state_of_the_session() {
+async fn repeated_move_in_a_cluster_keeps_an_update_that_followed_the_interrupted_move() {
     let cluster = RedisCluster::start(3, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     for new in one_session_per_primary(&sessions, &cluster, 3).await {
@@ -318,7 +319,7 @@ async fn repeated_move_in_a_cluster_moves_the_current_state_of_the_session() {
 /// A token rotation is interrupted after it has stored the record under the new token. The session
 /// is then ended under the old token. The new token must not become valid.
 #[tokio::test]
-async fn logout_during_an_unfinished_rotation_in_a_cluster_ends_the_session() {
+async fn logout_after_an_interrupted_rotation_in_a_cluster_also_ends_the_new_token() {
     let cluster = RedisCluster::start(3, 0).await;
     let sessions = connect_to_cluster(&cluster).await;
     for new in one_session_per_primary(&sessions, &cluster, 3).await {
@@ -361,9 +362,10 @@ async fn request_fails_if_the_cluster_primary_of_its_idempotency_key_is_down_and
     .await;
 }
 
-/// Checks that requests without an `Idempotency-Key` cause no commands for idempotency records.
+/// Creates and rotates a session without an `Idempotency-Key`, and checks which commands Redis
+/// received.
 #[tokio::test]
-async fn requests_without_an_idempotency_key_send_no_additional_commands() {
+async fn requests_without_an_idempotency_key_send_no_commands_for_idempotency_records() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let monitor = redis.monitor().await;

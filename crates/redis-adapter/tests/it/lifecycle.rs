@@ -56,7 +56,7 @@ async fn first_repository_call_waits_for_the_redis_connection_and_succeeds() {
 }
 
 #[tokio::test]
-async fn first_repository_call_fails_within_the_command_timeout_if_redis_hangs() {
+async fn first_repository_call_fails_within_3_s_if_redis_hangs() {
     let redis = RedisProcess::start().await;
     redis.pause();
     let settings = settings(&redis.url()).with_command_timeout(COMMAND_TIMEOUT);

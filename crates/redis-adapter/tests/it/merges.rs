@@ -30,10 +30,10 @@ pub(crate) async fn merge(
     merge.await.unwrap()
 }
 
-/// A merge sends `GET` and `EXPIRE` together in one round trip. If a cookie changes, the script is
-/// sent in a second round trip.
+/// A merge sends `GET` and `EXPIRE` together in one round trip. If a cookie changes, the merge
+/// sends a script (`EVAL`) in a second round trip.
 #[tokio::test]
-async fn merge_sends_get_and_expire_and_a_script_only_if_a_cookie_changes() {
+async fn merge_sends_get_and_expire_and_an_additional_script_only_if_a_cookie_changes() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let new = sessions.store(cookies(), base_url()).await.unwrap();
@@ -93,7 +93,7 @@ async fn merge_without_a_change_takes_one_round_trip_and_with_a_change_two() {
 #[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
 #[case::sealed_record_after_rollback(Mode::RolledBack)]
 #[tokio::test]
-async fn merge_renews_the_ttl_of_records_in_both_formats(#[case] mode: Mode) {
+async fn merge_renews_the_ttl_of_the_record_even_if_no_cookie_changes(#[case] mode: Mode) {
     let redis = RedisProcess::start().await;
     let (writer, changer) = mode.start_both(&redis.url()).await;
     for expiry in [Some("100"), None] {

@@ -59,9 +59,8 @@ impl OldSession {
         }
     }
 
-    /// Returns `true` if the record of the session contains no end of an absolute lifetime. If an
-    /// old record contains such an end, the end is in the past, so the session manager rejects the
-    /// session.
+    /// Returns `true` if the old session has no absolute lifetime. If a recorded session has one,
+    /// its end is in the past, so the session manager rejects the session.
     fn has_no_absolute_end(&self) -> bool {
         self.session.absolute_end.is_none()
     }

@@ -105,7 +105,7 @@ async fn token_rotation_to_a_token_in_use_returns_token_taken_and_changes_nothin
 }
 
 #[tokio::test]
-async fn token_rotation_detects_a_record_that_was_encrypted_since_it_was_read() {
+async fn token_rotation_returns_changed_if_the_record_was_encrypted_since_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();

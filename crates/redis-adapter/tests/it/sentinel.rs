@@ -158,7 +158,7 @@ async fn connecting_succeeds_within_700_ms_although_one_sentinel_does_not_reply(
     redis.sentinel(0).resume();
 }
 
-/// Connects with a URL. The sentinels do not know the `sentinelServiceName` in the URL.
+/// Connects with a URL whose `sentinelServiceName` the sentinels do not know.
 #[tokio::test]
 async fn unknown_sentinel_service_name_is_logged_as_the_cause_of_the_failed_connection() {
     let logs = CapturedLogs::start();

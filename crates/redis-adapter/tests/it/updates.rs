@@ -108,7 +108,7 @@ async fn loading_a_session_for_an_update_does_not_change_its_ttl(#[case] mode: M
 /// Seals (encrypts) a plain record after an update has read the record. The update then returns
 /// `Changed` and not `Gone`, so that the caller of the update reads the session again.
 #[tokio::test]
-async fn update_detects_a_record_that_was_encrypted_since_it_was_read() {
+async fn update_returns_changed_if_the_record_was_encrypted_since_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
@@ -141,7 +141,7 @@ async fn add_cookie(sessions: &Sessions, new: &NewSession, cookie: &str) -> Resu
 /// (encrypted). Each of 12 writers adds a cookie, and all 12 cookies must be stored. In every
 /// second round the session is also deleted, and no writer may restore the deleted session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn updates_during_record_encryption_keep_all_cookies_and_restore_no_deleted_session() {
+async fn updates_while_a_plain_record_is_encrypted_lose_no_cookie_and_restore_no_deleted_session() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let fleet = [Arc::new(old), Arc::new(new)];

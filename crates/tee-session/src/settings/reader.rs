@@ -1,4 +1,4 @@
-//! Parser of single settings, such as numbers, switches and addresses. Collects the problems of
+//! Parser of single settings, such as numbers, booleans and addresses. Collects the problems of
 //! invalid settings.
 
 use std::{
@@ -26,7 +26,8 @@ fn without_brackets(host: &str) -> &str {
     inner.filter(|inner| inner.contains(':')).unwrap_or(host)
 }
 
-/// Parses a switch. Also accepts the spellings of Python and YAML, such as `True`, `yes` and `on`.
+/// Parses a boolean setting. Also accepts the spellings of Python and YAML, such as `True`, `yes`
+/// and `on`.
 pub(super) fn parse_switch(text: &str) -> Result<bool, &'static str> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),

@@ -53,9 +53,9 @@ pub(crate) fn parse_service_clients(text: &str) -> Result<Vec<ServiceClient>, St
     Ok(clients)
 }
 
-/// Describes an error of the JSON parser. If the JSON is invalid, names the line and column. Valid
-/// JSON may come from the TOML of the settings file, where a position in the JSON does not help, so
-/// the client is named instead.
+/// Describes an error of the JSON parser. If the JSON is invalid, names the line and column.
+/// Otherwise, names the client: the JSON may have been generated from the TOML of the settings
+/// file, where a position in the JSON does not help.
 fn fault(text: &str, error: &serde_json::Error) -> String {
     let at = |error: &serde_json::Error| {
         let (line, column) = (error.line(), error.column());

@@ -221,8 +221,8 @@ impl Sources {
         }
     }
 
-    /// Returns the environment variables that begin with `TSA_`, in upper or lower case, and are not
-    /// settings.
+    /// Returns the environment variables that begin with `TSA_`, in upper or lower case, and are
+    /// not settings.
     pub(crate) fn unknown_variables(&self) -> &[String] {
         &self.unknown_variables
     }

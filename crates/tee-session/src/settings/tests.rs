@@ -189,7 +189,7 @@ fn service_clients_are_read_from_toml_tables_and_json() {
 #[case("CRITICAL", LevelFilter::ERROR)]
 #[case("FATAL", LevelFilter::ERROR)]
 #[case("debug", LevelFilter::DEBUG)]
-fn log_level_is_accepted_as_python_spells_it(#[case] text: &str, #[case] expected: LevelFilter) {
+fn log_level_accepts_the_level_names_of_python(#[case] text: &str, #[case] expected: LevelFilter) {
     let settings = read_settings(None, &[("log_level", text)]).unwrap();
     assert_eq!(settings.log_level, expected);
 }
@@ -197,7 +197,7 @@ fn log_level_is_accepted_as_python_spells_it(#[case] text: &str, #[case] expecte
 #[rstest]
 #[case(&["true", "True", "TRUE", "yes", "on", "1"], true)]
 #[case(&["false", "False", "FALSE", "no", "off", "0"], false)]
-fn switch_setting_is_accepted_in_the_spellings_of_python_and_yaml(
+fn boolean_setting_accepts_the_spellings_of_python_and_yaml(
     #[case] texts: &[&str],
     #[case] expected: bool,
 ) {
@@ -223,14 +223,14 @@ fn setting_with_fixed_values_accepts_upper_case() {
 #[case::all_ipv6_addresses("[::]", "[::]:8000")]
 #[case::ipv6_loopback("[::1]", "[::1]:8000")]
 #[case::without_brackets("::1", "[::1]:8000")]
-fn ipv6_address_is_accepted_in_brackets(#[case] host: &str, #[case] address: &str) {
+fn ipv6_api_host_is_accepted_with_or_without_brackets(#[case] host: &str, #[case] address: &str) {
     let flags = [("api_host", host), ("service_clients", CLIENT)];
     let settings = read_settings(None, &flags).unwrap();
     assert_eq!(settings.api.address.to_string(), address);
 }
 
 #[test]
-fn login_signals_are_parsed_as_lists() {
+fn login_paths_expired_statuses_and_login_markers_are_parsed_as_lists() {
     let file = "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
                 upstream_login_paths = [\"/login\", \"/a/b.php\"]\n\
                 upstream_expired_statuses = [401, 419]\n\
@@ -245,7 +245,7 @@ fn login_signals_are_parsed_as_lists() {
 #[rstest]
 #[case::shorter("15", 1)]
 #[case::as_long("30", 0)]
-fn shutdown_timeout_below_the_timeout_of_the_gateway_causes_a_warning(
+fn shutdown_timeout_shorter_than_the_response_timeout_of_sites_causes_a_warning(
     #[case] seconds: &str,
     #[case] warnings: usize,
 ) {

@@ -18,7 +18,8 @@ use url::Url;
 
 use super::Reader;
 
-/// Problem if no certificate of a site could be verified, and no site may be called over http.
+/// Problem if this machine has no certificate authorities and sites may be called over https only.
+/// The gateway could then verify no certificate of a site.
 const NO_AUTHORITIES: &str = "this machine has no certificate authorities, so the gateway could call no \
      site: install them (the package ca-certificates), set the environment variable SSL_CERT_FILE or \
      SSL_CERT_DIR to their file or folder, or set upstream_tls_ca_file to a file with the authorities \

@@ -121,7 +121,8 @@ impl BookingSite {
         }
     }
 
-    /// Returns the lines that the site has written for bookings and partners.
+    /// Returns the lines that the site has written: one for each booking, such as `book 7`, and one
+    /// for each player added to a booking, such as `partner 1`.
     pub(crate) fn bookings(&self) -> Vec<String> {
         let text = fs::read_to_string(bookings_in(&self.directory)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

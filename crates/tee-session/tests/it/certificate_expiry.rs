@@ -1,5 +1,5 @@
-//! Tests of the warnings about certificates that have expired, expire soon or are not valid yet, and
-//! of the metric about the expiry time of the listener's certificate.
+//! Tests of the warnings about certificates that have expired, expire soon or are not valid yet,
+//! and of the metric about the expiry time of the listener's certificate.
 
 use std::{fs, time::Duration};
 
@@ -44,7 +44,7 @@ fn issue_expired_without_any_name(authority: &TestAuthority) -> IssuedCertificat
     authority.issue_without_subject(&[], in_days(-1))
 }
 
-/// Issues a certificate, and appends an expired certificate to its file, as a chain does.
+/// Issues a valid certificate. Its file also contains an expired intermediate certificate.
 fn issue_with_expired_intermediate(authority: &TestAuthority) -> IssuedCertificate {
     let leaf = authority.issue("localhost");
     let intermediate = authority.issue_until("intermediate", in_days(-1));
@@ -92,7 +92,7 @@ async fn check_config_command_warns_only_if_the_tls_certificate_expires_within_1
 #[case::in_time_for_the_renewal(25, false)]
 #[case::too_late_for_the_renewal(23, true)]
 #[tokio::test]
-async fn check_config_command_warns_of_a_certificate_for_6_days_only_on_its_last_day(
+async fn check_config_command_warns_of_a_6_day_certificate_only_in_its_last_24_hours(
     #[case] hours_left: i64,
     #[case] is_warned: bool,
 ) {

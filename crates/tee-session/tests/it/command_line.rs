@@ -407,7 +407,7 @@ async fn service_exits_with_1_and_names_the_address_if_its_port_is_in_use() {
 }
 
 #[tokio::test]
-async fn service_names_the_metrics_address_if_the_port_of_the_metrics_is_in_use() {
+async fn service_exits_with_1_and_names_the_metrics_address_if_the_metrics_port_is_in_use() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&["--api-port", "0", "--metrics-port", &port], &[]).await;
@@ -420,7 +420,7 @@ async fn service_names_the_metrics_address_if_the_port_of_the_metrics_is_in_use(
 
 /// No machine has the address 192.0.2.1, which is reserved for documentation (RFC 5737).
 #[tokio::test]
-async fn service_suggests_an_address_if_its_address_does_not_belong_to_the_machine() {
+async fn service_exits_with_1_and_gives_advice_if_metrics_host_is_no_address_of_the_machine() {
     let flags = [
         "--api-port",
         "0",

@@ -111,9 +111,8 @@ fn pairs(header: &str) -> BTreeSet<String> {
     header.trim_end().split("; ").map(str::to_owned).collect()
 }
 
-/// Imports the cookies that one program has saved into a session, and exports them to another
-/// program. That program must send the same cookies as the first program, and none of them to other
-/// paths.
+/// Imports the cookie file of one program into a session, and exports the session to a cookie file
+/// of another program. For the same page, both programs must send the same cookies.
 #[rstest]
 #[case::curl(Program::Curl, 10, Program::Curl)]
 // wget refuses a cookie if the path of the cookie differs from the path of the page.
@@ -156,7 +155,7 @@ async fn login_is_imported_from_one_program_and_exported_to_another(
 }
 
 #[tokio::test]
-async fn exported_file_is_read_by_the_cookie_jar_of_python() {
+async fn exported_cookie_file_is_read_by_the_cookie_jar_of_python() {
     let operator = Operator::of_service_without_clients().await;
     operator.run_successfully(CREATE, r#"{"flag": null}"#).await;
     let file = "\

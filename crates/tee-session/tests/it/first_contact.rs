@@ -159,8 +159,8 @@ fn commands_after(page: &str, heading: &str) -> String {
     block.split_once("\n```\n").unwrap().0.to_owned()
 }
 
-/// Pastes commands from the documentation into a shell, with the address of a new service in place
-/// of the default address.
+/// Starts a service, and runs commands from the documentation in a shell. Replaces the default
+/// address in the commands by the address of the service. Returns the output of the commands.
 async fn paste(commands: &str) -> String {
     let service = service::start(&[]).await;
     let commands = commands.replace("http://127.0.0.1:8000", service.base());
@@ -186,7 +186,8 @@ async fn readme_commands_for_a_first_session_succeed_in_a_shell() {
     assert_lines(&shown, &expected);
 }
 
-/// Asserts that each line of `shown` contains the text in `expected` at the same position.
+/// Asserts that `shown` has as many lines as `expected` has texts, and that each line contains its
+/// text.
 fn assert_lines(shown: &str, expected: &[&str]) {
     let lines: Vec<_> = shown.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{shown}");
@@ -195,7 +196,8 @@ fn assert_lines(shown: &str, expected: &[&str]) {
     }
 }
 
-/// Output of the commands after the heading "Change, rotate, revoke" of the HTTP API page.
+/// For each output line of the commands after the heading "Change, rotate, revoke" of the HTTP API
+/// page: a text that the line must contain.
 const CHANGE_ROTATE_REVOKE: [&str; 7] = [
     r#"{"access_token":""#,
     r#""cookies":{"SESSIONID":"d4e5f6"}"#,

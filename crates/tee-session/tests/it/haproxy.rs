@@ -12,16 +12,16 @@ use crate::service;
 
 const STATE_WITHIN: Duration = Duration::from_secs(20);
 
-/// The page with an example of a backend.
+/// Path of the documentation page with an example of an HAProxy backend.
 const PAGE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../../deploy/gateways/README.md"
 );
 
-/// Addresses of the instances in the example.
+/// Addresses of the Tee Session instances in the example of [`PAGE`].
 const INSTANCES: [&str; 2] = ["10.0.0.11:8000", "10.0.0.12:8000"];
 
-/// Returns the backend on the page.
+/// Returns the example of a backend in [`PAGE`].
 fn page_backend() -> String {
     let page = fs::read_to_string(PAGE).unwrap();
     let (_, example) = page.split_once("```haproxy\n").unwrap();
@@ -53,7 +53,7 @@ struct HaProxy {
 }
 
 impl HaProxy {
-    /// Starts HAProxy with `backend`, whose instances are all replaced by `server`.
+    /// Starts HAProxy with `backend`. Replaces the address of each instance in it by `server`.
     fn start(server: SocketAddr, backend: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let port = free_port();

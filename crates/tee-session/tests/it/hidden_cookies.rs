@@ -15,7 +15,7 @@ async fn operator() -> Operator {
 }
 
 #[tokio::test]
-async fn rust_client_gets_names_of_hidden_cookies() {
+async fn rust_client_gets_the_names_but_not_the_values_of_hidden_cookies() {
     let operator = operator().await;
     let client = Client::new(operator.service.base()).unwrap();
     let cookies = Cookies::new([("sid".to_owned(), "s3cret-cookie".to_owned())]).unwrap();
@@ -52,7 +52,7 @@ async fn rust_client_gets_names_of_hidden_cookies() {
 }
 
 #[tokio::test]
-async fn session_commands_show_names_of_hidden_cookies() {
+async fn session_commands_show_the_names_but_not_the_values_of_hidden_cookies() {
     let operator = operator().await;
     let token = operator.run_successfully(CREATE, COOKIES).await;
     let shown = operator.run_successfully("show", &token).await;

@@ -98,10 +98,10 @@ async fn log_lines_contain_no_method_route_or_request_id_of_another_request() {
     assert!(!service.output().contains("s3cret"));
 }
 
-/// The id of the client is used only after the form was read, so the log lines have to get it later
-/// than those of other requests.
+/// The form contains the token. A long `X-Request-Id` could be the token, so the log lines get this
+/// id only after the service has read the form.
 #[tokio::test]
-async fn log_lines_of_an_introspection_contain_the_id_of_the_client_unless_it_is_the_token() {
+async fn log_lines_of_an_introspection_contain_its_x_request_id_unless_that_is_the_token() {
     let service = service::start(&["--log-level", "DEBUG"]).await;
     let token = service.log_in("a1b2c3").await;
     let mut answered = Vec::new();

@@ -1,10 +1,10 @@
-//! Test that `docs/mutation-tests.md` lists exactly the faults that the tests of the contract suite
-//! use.
+//! Test that `docs/mutation-tests.md` lists exactly the store faults with which the contract suite
+//! is tested.
 
 use std::{fs, path::Path};
 
 #[test]
-fn mutation_tests_page_lists_exactly_the_tested_faults() {
+fn mutation_tests_page_lists_exactly_the_faults_that_the_contract_suite_must_detect() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(root.join("docs/mutation-tests.md")).unwrap();
     let (_, rows) = page

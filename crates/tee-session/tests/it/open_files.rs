@@ -32,8 +32,9 @@ async fn soft_limit_of_open_files_is_raised_to_the_hard_limit_at_start() {
     );
 }
 
-/// 1000 and 2000 open files are too few for the default of 10 000 connections. The gateway needs 256
-/// connections to sites in use, and 256 idle ones of each worker.
+/// The limits of 1000 and 2000 open files are too low for the default `max_connections` of 10 000.
+/// The gateway also needs open files for its connections to sites: 256 for the requests in flight,
+/// and 256 for the idle connections of each worker.
 #[rstest]
 #[case::without_a_gateway("ulimit -n 1000", &[], 844)]
 #[case::with_a_gateway(

@@ -28,8 +28,8 @@ fn script(name: &str, services: &[&Service], site: &str) -> Command {
     command
 }
 
-/// Returns the command that [`script`] returns. Its last argument is the certificate authority of
-/// the site.
+/// Returns the command of [`script`] for `site`, with one more argument: the file with the
+/// certificate authority of the site.
 fn flow(name: &str, services: &[&Service], site: &BookingSite) -> Command {
     let mut command = script(name, services, &site.base);
     command.arg(site.authority.ca_file());
@@ -108,7 +108,7 @@ struct DjangoCookie {
 }
 
 #[tokio::test]
-async fn csrf_token_and_login_of_a_django_site_are_stored_until_the_logout() {
+async fn login_cookie_of_a_django_site_is_stored_until_the_logout_and_its_csrf_cookie_stays() {
     let (service, site) = (service::start(&[]).await, BookingSite::of_django().await);
     let mut flow = flow("django_flow.py", &[&service], &site);
     let output = python_packages::output_of(&mut flow).await;
@@ -139,8 +139,8 @@ fn lines_of(path: &str) -> Vec<String> {
     lines.iter().map(|line| (*line).to_owned()).collect()
 }
 
-/// The module `http.cookiejar` of Python sends some of these cookies in another form, and sends no
-/// cookies to `localhost`.
+/// Uses cookies that a client based on `http.cookiejar` of Python would send in another form. Such
+/// a client would also send no cookies to `localhost`.
 #[tokio::test]
 async fn session_client_recipe_sends_the_same_cookies_as_a_browser() {
     let (service, site) = (service::start(&[]).await, CookieSite::start(lines_of).await);

@@ -113,8 +113,8 @@ async fn session_create_command_writes_the_token_to_a_new_file_that_only_its_own
     assert!(!operator.path("t2").exists(), "no token, no file");
 }
 
-/// Runs `tee-session session create`. Either standard output or standard error is a pipe that no
-/// process reads.
+/// Runs `tee-session session create`. If `is_stdout_closed` is true, standard output is a pipe
+/// whose reading end is closed. Otherwise, standard error is such a pipe.
 async fn create_with_a_closed_output(operator: &Operator, is_stdout_closed: bool) -> Output {
     let cookies = operator.path("cookies.json");
     fs::write(&cookies, COOKIES).unwrap();

@@ -83,7 +83,7 @@ async fn import_adds_the_cookies_of_the_site_and_reports_all_other_cookies() {
 }
 
 #[tokio::test]
-async fn import_with_the_json_flag_reports_in_json() {
+async fn cookie_import_with_the_json_flag_prints_its_report_as_json() {
     let operator = operator_with_session().await;
     fs::write(operator.path("cookies.txt"), FILE).unwrap();
     let import = "cookies --import cookies.txt --json --token-file token";
@@ -113,7 +113,10 @@ async fn import_with_the_json_flag_reports_in_json() {
     "line 10 is not UTF-8"
 )]
 #[tokio::test]
-async fn malformed_cookie_file_changes_nothing(#[case] line: &str, #[case] expected: &str) {
+async fn import_of_a_malformed_cookie_file_exits_with_2_and_changes_no_cookie(
+    #[case] line: &str,
+    #[case] expected: &str,
+) {
     let operator = operator_with_session().await;
     let before = operator
         .json("cookies --reveal --token-file token", "")
@@ -138,7 +141,7 @@ async fn malformed_cookie_file_changes_nothing(#[case] line: &str, #[case] expec
 }
 
 #[tokio::test]
-async fn import_of_a_file_without_cookies_of_the_site_fails() {
+async fn import_of_a_cookie_file_without_cookies_for_the_host_of_the_session_exits_with_1() {
     let operator = operator_with_session().await;
     let file = "tennis.example\tFALSE\t/\tFALSE\t0\ta\t1\n";
     let message = operator
@@ -183,7 +186,7 @@ async fn cookies_are_shown_with_their_attributes_and_their_values_only_on_reques
 }
 
 #[tokio::test]
-async fn exported_file_is_new_and_only_its_owner_can_read_it() {
+async fn cookie_export_replaces_no_file_and_creates_a_file_that_only_its_owner_can_read() {
     let operator = operator_with_session().await;
     let export = "cookies --export cookies.txt --token-file token";
     operator.run_successfully(export, "").await;
@@ -210,7 +213,7 @@ async fn exported_file_is_new_and_only_its_owner_can_read_it() {
 }
 
 #[tokio::test]
-async fn cookies_that_a_file_cannot_contain_are_left_out_and_named() {
+async fn cookie_export_leaves_out_and_names_cookies_that_the_file_cannot_contain() {
     let operator = Operator::of_service_without_clients().await;
     let cookies = r#"{"good": "1", "semicolon": "s3cret;1", "tab": "s3cret\t2", "flag": null}"#;
     operator.run_successfully(CREATE, cookies).await;

@@ -1,6 +1,6 @@
-//! Compares the behaviour of Chromium with the column `chromium` of the table of `Set-Cookie`
-//! lines. The table belongs to the tests of the domain crate. These tests compare it with the merge
-//! of cookies into a session.
+//! Compares the cookies that Chromium stores with the results that `set_cookie_table.toml` lists
+//! for Chromium. The tests of the domain crate contain this table, and compare its other results
+//! with the merge of `Set-Cookie` lines into a session.
 
 use std::fs;
 
@@ -38,8 +38,8 @@ struct DateRow {
 }
 
 impl DateRow {
-    /// Returns a row with a line that removes a cookie. The cookie is removed only if the client
-    /// can parse the date.
+    /// Returns a row whose `Set-Cookie` line contains the date as its expiry time, which is in the
+    /// past. A client that can parse the date removes the cookie. Other clients store it.
     fn into_row(self) -> Row {
         let line = format!("a=1; Expires={}", self.date);
         let is_date = self.chromium.unwrap_or(self.draft);
@@ -60,7 +60,8 @@ impl DateRow {
 }
 
 impl Row {
-    /// Returns the requests of the row, each with the `Set-Cookie` lines of its answer.
+    /// Returns the requests that Chromium sends for the row, each with the `Set-Cookie` lines of
+    /// its answer.
     fn steps(&self) -> Value {
         let url = self.url.as_deref().unwrap_or("https://www.golf.example/");
         let before_url = self.before_url.as_deref().unwrap_or(url);

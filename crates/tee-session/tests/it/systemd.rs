@@ -73,7 +73,7 @@ fn systemd_does_not_restart_a_service_with_invalid_settings() {
 }
 
 #[test]
-fn readme_installs_the_binary_and_the_files_that_the_unit_names() {
+fn deployment_readme_names_the_binary_and_the_files_of_the_systemd_unit() {
     let readme = read_repository_file("deploy/README.md");
     let unit = read_repository_file("deploy/systemd/tee-session.service");
     let words = unit.lines().filter(|line| !line.starts_with('#'));

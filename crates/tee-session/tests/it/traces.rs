@@ -131,7 +131,7 @@ async fn start_gateway_to(receiver: &TraceReceiver, base_url: &str) -> (Service,
 }
 
 #[tokio::test]
-async fn trace_of_a_request_to_a_site_has_a_client_span_and_is_not_sent_to_the_site() {
+async fn request_to_a_site_has_a_client_span_and_carries_no_trace_context_to_the_site() {
     let receiver = TraceReceiver::start(Behaviour::Accepts);
     let site = TestSite::answering("HTTP/1.1 204 No Content\r\n\r\n").await;
     let (service, token) = start_gateway_to(&receiver, &site.url()).await;

@@ -89,7 +89,7 @@ impl CountingSite {
         self.folder.path().join("bookings")
     }
 
-    /// Returns the lines of all bookings and partners.
+    /// Returns the record of the site: one line for each booking and for each added partner.
     fn bookings(&self) -> Vec<String> {
         let text = fs::read_to_string(self.bookings_file()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -121,7 +121,7 @@ async fn start_gateway_at(redis_url: &str, flags: &[&str]) -> Service {
     service::start(&[GATEWAY_FLAGS.as_slice(), &store, flags].concat()).await
 }
 
-/// Redis servers of a test.
+/// Redis of a test: a single server, servers with Sentinel, or a cluster.
 enum Deployment {
     One(Box<RedisProcess>),
     Sentinels(RedisSentinels),
@@ -227,7 +227,7 @@ async fn booking_flow_books_exactly_once_across_two_instances(
 }
 
 #[tokio::test]
-async fn curl_books_with_a_changed_base_url_and_one_header_field() {
+async fn curl_books_through_the_gateway_with_only_another_base_url_and_the_token() {
     let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
     let service = start_gateway(&redis).await;
     let client = Client::new(service.base()).unwrap();
@@ -404,7 +404,7 @@ async fn site_whose_certificate_is_not_trusted_gets_no_request() {
 }
 
 #[tokio::test]
-async fn gateway_without_allowed_hosts_does_not_start() {
+async fn service_with_a_gateway_but_without_allowed_base_hosts_exits_with_2() {
     let output = service::binary()
         .args(["serve", "--upstream-gateway", "true"])
         .output()

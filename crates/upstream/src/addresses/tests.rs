@@ -117,7 +117,7 @@ fn public_address_is_allowed(#[case] url: &str) {
 #[case::allowed_network_mapped(false, "https://[::ffff:10.1.2.3]:8443", Ok(()))]
 #[case::allowed_network_by_nat64(false, "https://[64:ff9b::10.1.2.3]", Ok(()))]
 #[case::allowed_network_over_http(false, "http://10.1.2.3", Err(ForbiddenAddress::Http))]
-fn forbidden_port_or_network_is_accepted_only_in_an_allowed_network(
+fn other_ports_and_non_public_addresses_are_allowed_only_in_allowed_networks(
     #[case] allows_http: bool,
     #[case] url: &str,
     #[case] expected: Result<(), ForbiddenAddress>,

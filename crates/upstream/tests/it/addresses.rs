@@ -19,7 +19,8 @@ use tokio::net::TcpListener;
 
 use crate::test_site::{OK, TestSite, get, local_policy, no_tls, site_of, text};
 
-/// Resolver that returns other addresses for each look-up, like the DNS server of an attacker.
+/// Resolver that returns different addresses at each look-up of a name, like the DNS server of an
+/// attacker (DNS rebinding).
 struct Answers {
     lists: Vec<Vec<IpAddr>>,
     asked: Arc<AtomicUsize>,

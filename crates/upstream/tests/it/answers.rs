@@ -74,7 +74,7 @@ async fn body_is_passed_on_for_every_kind_of_framing(
     None
 )]
 #[tokio::test]
-async fn body_length_is_known_only_from_the_framing(
+async fn body_length_is_the_content_length_and_is_unknown_for_a_chunked_body(
     #[case] answer: &'static str,
     #[case] expected: Option<u64>,
 ) {
@@ -264,7 +264,7 @@ async fn unexpected_body_bytes_are_not_part_of_the_next_answer(
 )]
 #[case::get(Method::GET, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", None)]
 #[tokio::test]
-async fn content_length_of_an_answer_without_a_body_is_returned(
+async fn announced_length_is_returned_only_for_answers_to_head_and_with_status_304(
     #[case] method: Method,
     #[case] answer: &'static str,
     #[case] expected: Option<u64>,

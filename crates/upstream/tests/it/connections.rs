@@ -97,7 +97,7 @@ async fn idle_connections_are_limited_and_closed_after_the_idle_timeout() {
 }
 
 #[tokio::test]
-async fn answer_without_a_request_is_ignored() {
+async fn second_answer_to_one_request_is_not_returned_to_the_next_request() {
     let server = TestSite::start(|mut stream, seen| async move {
         // The site sends two answers to each request, so the second answer belongs to no request.
         while seen.read_request(&mut stream).await.is_some() {

@@ -105,7 +105,9 @@ async fn login_signal_is_detected(#[case] answer: Vec<u8>, #[case] expected: Log
 #[case::long_page(page("", &vec![b'x'; 3_000_000]))]
 #[case::chunks(chunked(&[&[b'x'; 40_000], &[b'y'; 40_000], &[b'z'; 40_000]]))]
 #[tokio::test]
-async fn page_that_was_searched_for_markers_is_passed_on_byte_for_byte(#[case] sent: Vec<u8>) {
+async fn page_without_a_login_marker_in_its_first_64_kib_is_passed_on_byte_for_byte(
+    #[case] sent: Vec<u8>,
+) {
     let server = TestSite::answering(sent.clone()).await;
     let (client, site) = (client(settings()), site_of(&server));
     for _ in 0..2 {
@@ -192,7 +194,7 @@ async fn incomplete_page_that_was_searched_for_markers_is_passed_on_up_to_the_er
 }
 
 #[tokio::test]
-async fn slow_page_is_passed_on_after_the_stall_timeout() {
+async fn page_that_stalls_during_the_marker_search_is_passed_on_up_to_the_timeout_error() {
     let server = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         let head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>";

@@ -26,15 +26,15 @@ const RACES: usize = 10_000;
 /// longer.
 const TLS_RACES: usize = 1_000;
 
-/// In a race test over TLS, the site closes one of this number of connections before the TLS
-/// handshake. The request for which the connection was made is never sent.
+/// Number of connections of which the site closes one before the TLS handshake, in a race test over
+/// TLS. The request for which that connection was made is never sent.
 const WITHOUT_HANDSHAKE: usize = 8;
 
-/// In a race test, the site reads one of this number of requests in full, and then closes the
-/// connection without an answer.
+/// Number of requests of which, on average, the site leaves one without an answer in a race test.
+/// The site reads this request in full, and then closes the connection.
 const WITHOUT_ANSWER: u64 = 32;
 
-/// Simple pseudo-random number generator. The value is the state, and at first the seed.
+/// Simple pseudo-random number generator. The field is its state, which begins with the seed.
 struct Random(u64);
 
 impl Random {
@@ -47,9 +47,10 @@ impl Random {
     }
 }
 
-/// Answers requests. After three of four answers, closes the connection when it has been idle for a
-/// random time of some microseconds. After one of four answers, keeps the connection open, so that
-/// connections are also reused on a busy machine. Leaves some requests without an answer.
+/// Answers requests on a connection. Before three of four requests, waits for a random time below
+/// 400 µs, and closes the connection if no request arrives. Before one of four requests, waits for
+/// a minute, so that connections are also reused on a busy machine. Leaves some requests without an
+/// answer.
 async fn close_at_random(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     seed: u16,

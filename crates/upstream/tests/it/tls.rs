@@ -120,9 +120,10 @@ async fn site_with_an_invalid_certificate_gets_no_request(
     assert_eq!(server.seen().total(), 0);
 }
 
-/// The text is the only sign of this fault that rustls gives. The advice for operators depends on it.
+/// rustls reports this fault only by the text `CaUsedAsEndEntity`. The advice for operators depends
+/// on this text.
 #[tokio::test]
-async fn site_with_the_certificate_of_an_authority_gets_no_request() {
+async fn site_whose_certificate_is_a_ca_certificate_gets_no_request() {
     let authority = IsCa::Ca(BasicConstraints::Unconstrained);
     let (acceptor, certificate) = acceptor_with(&["golf.example"], authority);
     let server = site_behind(acceptor).await;

@@ -295,7 +295,7 @@ async fn no_bytes_are_delivered_after_the_last_response_of_a_connection() {
 }
 
 #[tokio::test]
-async fn end_of_the_connection_is_reported_while_a_request_that_changes_something_is_handled() {
+async fn end_of_the_connection_reaches_the_framework_while_a_post_request_is_handled() {
     pause();
     let (mut client, mut stream) = connect();
     client
@@ -312,7 +312,7 @@ async fn end_of_the_connection_is_reported_while_a_request_that_changes_somethin
 }
 
 #[tokio::test]
-async fn end_of_the_connection_is_reported_after_the_response_to_a_safe_request() {
+async fn end_of_the_connection_reaches_the_framework_only_after_the_responses_to_get_requests() {
     pause();
     let (mut client, mut stream) = connect();
     client
@@ -389,7 +389,7 @@ async fn connection_task_that_flushes_but_never_reads_is_woken_at_the_connection
 #[case::slower_than_the_minimum_rate(80, false)]
 #[case::just_within_the_write_timeout_each_time(9_000, false)]
 #[tokio::test]
-async fn long_response_is_written_only_to_a_client_that_reads_fast_enough(
+async fn long_response_is_completed_only_if_the_client_reads_faster_than_the_minimum_rate(
     #[case] pause_millis: u64,
     #[case] is_complete: bool,
 ) {

@@ -1,4 +1,4 @@
-//! Outcome of a reached connection limit, with its metric and its log lines.
+//! Outcome for a new connection when a connection limit is reached, with its metric and log lines.
 
 use std::net::IpAddr;
 
@@ -8,8 +8,8 @@ use tee_session_domain::LogLimit;
 static IDLE_CLOSED: LogLimit = LogLimit::per_second(1);
 static NONE_IDLE: LogLimit = LogLimit::per_second(1);
 
-/// Name of the metric that counts connections at a connection limit, as in the catalogue of
-/// metrics.
+/// Name of the metric that counts the connections that were closed, refused or restricted to health
+/// probes at a connection limit.
 pub(crate) const SHED_CONNECTIONS: &str = "tee_session_connections_shed_total";
 
 /// The connection limit that a new connection has reached.

@@ -48,7 +48,7 @@ async fn at_the_limit_the_connection_that_has_been_idle_for_longest_is_closed() 
 }
 
 #[tokio::test]
-async fn connection_over_a_large_limit_closes_several_idle_connections_at_once() {
+async fn connection_over_a_limit_of_128_closes_the_two_longest_idle_connections() {
     pause();
     let limits = create(128, None, 1);
     let places = admit(&limits, &[1; 129]).await;
@@ -77,7 +77,7 @@ async fn at_the_limit_busy_connections_stay_open_and_new_connections_get_reserve
 }
 
 #[tokio::test]
-async fn number_of_connections_that_are_still_closing_is_limited() {
+async fn connections_that_are_still_closing_are_limited_to_the_number_of_reserved_connections() {
     pause();
     let limits = create(2, None, 3);
     let mut places = Vec::new();

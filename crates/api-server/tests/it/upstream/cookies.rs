@@ -175,7 +175,7 @@ async fn late_answer_that_removes_an_old_cookie_value_does_not_remove_the_new_va
 }
 
 #[tokio::test]
-async fn with_one_request_per_session_at_a_time_each_request_carries_the_last_cookies() {
+async fn with_one_request_per_session_at_a_time_each_has_the_cookies_of_the_previous_answer() {
     let (site, mut requests) = controlled_site().await;
     let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
     let app = TestApp::builder()

@@ -27,7 +27,7 @@ async fn hanging_site() -> TestSite {
     .await
 }
 
-/// Ends calls. Asserts that none of them had ended before, so that they hung during the whole test.
+/// Aborts calls to a hanging site. Asserts that all of them were still waiting for an answer.
 fn end_hanging<T>(calls: impl IntoIterator<Item = JoinHandle<T>>) {
     for call in calls {
         assert!(!call.is_finished(), "a call has ended");
@@ -36,7 +36,7 @@ fn end_hanging<T>(calls: impl IntoIterator<Item = JoinHandle<T>>) {
 }
 
 #[tokio::test]
-async fn requests_to_a_hanging_site_do_not_use_up_the_limit_of_other_requests() {
+async fn requests_to_a_hanging_site_above_its_share_return_503_and_other_requests_are_served() {
     let (hanging, healthy) = (hanging_site().await, TestSite::answering(OK).await);
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.max_in_flight = 16;
@@ -81,7 +81,7 @@ async fn requests_to_a_hanging_site_do_not_use_up_the_limit_of_other_requests() 
 }
 
 #[tokio::test]
-async fn too_many_concurrent_requests_of_one_session_to_its_site_are_rejected() {
+async fn too_many_concurrent_requests_of_one_session_to_its_site_return_503_upstream_busy() {
     let hanging = hanging_site().await;
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.session_concurrency = 1;
@@ -101,7 +101,7 @@ async fn too_many_concurrent_requests_of_one_session_to_its_site_are_rejected() 
 }
 
 #[tokio::test]
-async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
+async fn requests_over_the_total_limit_of_the_gateway_return_the_problem_overloaded_at_once() {
     let (hanging, other) = (hanging_site().await, hanging_site().await);
     let bounds = |upstream: &mut UpstreamSettings| {
         upstream.bounds.max_in_flight = 4;
@@ -143,7 +143,7 @@ async fn requests_over_the_total_limit_of_the_gateway_are_rejected_at_once() {
 #[case::announced_length("Content-Length: 100\r\n\r\nx")]
 #[case::chunked("Transfer-Encoding: chunked\r\n\r\n64\r\nx")]
 #[tokio::test]
-async fn bodies_that_stall_do_not_use_up_the_limit_of_the_gateway_and_time_out(
+async fn stalled_request_bodies_do_not_use_up_the_limit_of_the_gateway_and_return_408(
     #[case] start: &str,
 ) {
     let site = TestSite::answering(OK).await;

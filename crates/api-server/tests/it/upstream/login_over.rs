@@ -64,7 +64,7 @@ async fn request_returns_401_and_keeps_the_session_if_the_site_has_logged_the_us
 }
 
 #[tokio::test]
-async fn requested_login_page_is_passed_on_to_the_client() {
+async fn answer_to_a_request_for_the_login_page_is_passed_on_despite_login_signals() {
     let site = TestSite::answering_with(|request| {
         if request.starts_with("POST /login.php?") {
             REDIRECT.to_owned()
@@ -91,9 +91,7 @@ async fn requested_login_page_is_passed_on_to_the_client() {
 #[case::server_error(500)]
 #[case::unavailable(503)]
 #[tokio::test]
-async fn answer_whose_status_does_not_mean_that_the_login_is_over_is_passed_on(
-    #[case] status: u16,
-) {
+async fn answer_with_an_error_status_that_is_no_login_signal_is_passed_on(#[case] status: u16) {
     let answer = format!(
         "HTTP/1.1 {status} No\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\nPlease log in"
     );
@@ -111,7 +109,7 @@ async fn answer_whose_status_does_not_mean_that_the_login_is_over_is_passed_on(
 #[case::status(STATUS, 419)]
 #[case::marker(PAGE, 200)]
 #[tokio::test]
-async fn every_answer_is_passed_on_if_no_sign_that_a_login_is_over_is_configured(
+async fn every_answer_is_passed_on_if_no_login_signal_is_configured(
     #[case] answer: &'static str,
     #[case] status: u16,
 ) {

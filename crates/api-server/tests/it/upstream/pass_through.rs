@@ -51,7 +51,7 @@ async fn site_receives_the_request_target_byte_for_byte(#[case] target: &str) {
 #[case("DELETE", "")]
 #[case("OPTIONS", "")]
 #[tokio::test]
-async fn site_receives_only_the_cookies_of_the_session(
+async fn site_receives_the_session_cookies_but_no_cookie_token_or_proxy_field_of_the_client(
     #[case] method: &str,
     #[case] body: &'static str,
 ) {

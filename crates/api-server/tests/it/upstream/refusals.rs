@@ -118,7 +118,7 @@ async fn upgrade_to_another_protocol_is_ignored() {
 }
 
 #[tokio::test]
-async fn cookie_whose_value_contains_a_semicolon_is_not_sent() {
+async fn request_returns_422_and_is_not_sent_if_a_cookie_value_contains_a_semicolon() {
     let site = TestSite::answering(OK).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let cookies = json!({"sid": "1", "la/ng": "de; admin=1"});
@@ -134,7 +134,7 @@ async fn cookie_whose_value_contains_a_semicolon_is_not_sent() {
 #[case::at_the_limit(1_000, None)]
 #[case::above_the_limit(1_001, Some("payload_too_large"))]
 #[tokio::test]
-async fn request_body_over_the_size_limit_is_rejected(
+async fn request_body_over_the_size_limit_returns_413_and_is_not_sent(
     #[case] length: usize,
     #[case] code: Option<&str>,
     #[values(false, true)] is_chunked: bool,
@@ -192,7 +192,7 @@ enum Forbidden {
 #[case::address(Forbidden::Address, "upstream_allowed_networks")]
 #[case::http(Forbidden::Http, "upstream_allow_http")]
 #[tokio::test]
-async fn gateway_does_not_connect_to_a_forbidden_site(
+async fn request_to_a_forbidden_site_returns_403_and_opens_no_connection(
     #[case] forbidden: Forbidden,
     #[case] setting: &str,
 ) {
@@ -225,7 +225,7 @@ async fn gateway_does_not_connect_to_a_forbidden_site(
 }
 
 #[tokio::test]
-async fn site_that_refuses_connections_is_unreachable() {
+async fn site_that_refuses_connections_returns_502_upstream_unreachable() {
     let site = TestSite::answering(OK).await;
     let app = TestApp::builder().with(gateway).spawn(Store::Memory).await;
     let token = app.log_in_to(&site).await;
@@ -248,7 +248,7 @@ async fn site_that_refuses_connections_is_unreachable() {
     "the answer is longer than 16777216 bytes (setting: upstream_max_response_bytes)"
 )]
 #[tokio::test]
-async fn unusable_answer_of_the_site_returns_the_cause_and_an_unknown_outcome(
+async fn unusable_answer_of_the_site_returns_502_with_the_cause_and_an_unknown_outcome(
     #[case] answer: &'static str,
     #[case] cause: &str,
 ) {
@@ -268,7 +268,7 @@ async fn unusable_answer_of_the_site_returns_the_cause_and_an_unknown_outcome(
 }
 
 #[tokio::test]
-async fn timeout_of_the_site_returns_an_unknown_outcome_and_is_in_the_histogram() {
+async fn timeout_of_the_site_returns_504_with_an_unknown_outcome_and_is_in_the_histogram() {
     let site = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         let _ = stream.read_u8().await;

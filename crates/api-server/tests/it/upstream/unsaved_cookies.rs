@@ -28,7 +28,7 @@ use crate::{
 #[case::logout(false)]
 #[case::rotation(true)]
 #[tokio::test]
-async fn answer_that_arrives_after_the_end_of_its_token_is_marked_and_changes_no_session(
+async fn answer_after_a_logout_or_rotation_reports_unsaved_cookies_and_changes_no_session(
     #[case] rotates: bool,
     #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
@@ -77,7 +77,7 @@ async fn answer_that_arrives_after_the_end_of_its_token_is_marked_and_changes_no
     "upstream_failed"
 )]
 #[tokio::test]
-async fn problem_is_marked_if_the_cookies_of_the_answer_were_not_stored(
+async fn problem_has_the_field_x_upstream_cookies_if_the_cookies_of_the_answer_were_not_stored(
     #[case] answer: &'static str,
     #[case] status: u16,
     #[case] code: &str,
@@ -182,8 +182,9 @@ async fn cookies_whose_merge_conflicts_with_other_changes_are_stored_later() {
     assert_eq!(site.seen().total(), 1);
 }
 
-/// Redis is full: it serves reads and deletions, but refuses writes. The cookies of an answer wait to
-/// be stored when the client ends the session. They are lost as well if the client rotates the token.
+/// Redis is full: it serves reads and deletions, but refuses writes. The cookies of an answer still
+/// wait to be stored when the client ends the session, and are lost. A rotation of the token would
+/// lose them too.
 #[tokio::test]
 async fn cookies_that_wait_to_be_stored_are_counted_as_lost_when_the_session_ends() {
     let redis = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await;

@@ -26,7 +26,7 @@ const RETRIED_FOR: Duration = Duration::from_secs(5);
 /// begun and fail, and the next attempt needs time.
 const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
 
-/// Pause between two checks of a session after cookies were not stored at first.
+/// Pause between two checks of a session whose cookies the service could not store at first.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Response of the service to a call through the upstream gateway.
@@ -155,10 +155,12 @@ async fn send(request: RequestBuilder) -> (Option<Url>, Option<Response>) {
     (Some(url), Some(response))
 }
 
-/// Checks that the service stores the cookie of the booking `number` later, if the instance can
-/// write to the store early enough. `url` is the URL of the call. The response to this call stated
-/// that the cookies were not stored. Each check is a merge, because a full Redis still accepts
-/// reads, and only a write shows that the store has recovered.
+/// Checks that the service stores the cookie of the booking `number` later. `url` is the URL of the
+/// call whose response stated that the cookies were not stored. The cookie must be stored if the
+/// instance can write to the store within [`STORE_BACK_WITHIN`].
+///
+/// Each check is a merge, because a full Redis still accepts reads, and only a write shows that the
+/// store has recovered.
 async fn look_until_kept(
     shared: &Shared,
     calls: &SiteCalls,

@@ -26,7 +26,8 @@ pub(crate) struct FaultyRepository {
     started: OffsetDateTime,
 }
 
-/// State that a fault needs, or that the test sets.
+/// Conditions that a test sets (state of the store, damaged records), and data of earlier calls,
+/// which some faults use.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) store: Store,
@@ -145,7 +146,7 @@ impl FaultyRepository {
         self.state().inserted.insert(id, (session.clone(), ttl));
     }
 
-    /// Returns the session as a faulty adapter writes it.
+    /// Returns the session as it is written to the store, which a fault may change.
     fn written(&self, session: &Session) -> Session {
         let mut written = session.clone();
         match self.fault {

@@ -181,7 +181,7 @@ mod tests {
     )]
     #[case::stale_report_is_ignored(&[stale_report_of(2, 9), report_of(1, 0)], primary_at(1))]
     #[case::only_stale_reports_means_unknown(&[stale_report_of(1, 0)], Consensus::Unknown)]
-    fn consensus_is_a_reported_failover_or_else_the_highest_epoch_or_else_the_majority(
+    fn consensus_prefers_a_failover_then_the_highest_epoch_then_the_most_frequent_primary(
         #[case] reports: &[Option<SentinelReport>],
         #[case] expected: Consensus,
     ) {

@@ -9,11 +9,12 @@ use tee_session_domain::{CookieAttributes, Cookies, OtherCookie};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use zeroize::Zeroizing;
 
-/// JSON members of a plain record with the details of its cookies.
+/// Details of the cookies of a plain record, as JSON members: the attributes of the cookies, and
+/// the cookies outside the member `cookies`.
 ///
-/// A program that does not know these members may change the cookies of the record, and may keep
-/// these members. In that case, the digest shows that the members belong to other cookies, and the
-/// members are ignored.
+/// A program that does not know these members may change the cookies in the member `cookies`, and
+/// may keep these members. In that case, the digest is not the digest of the changed cookies, and
+/// the details are ignored.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct PlainDetails {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -76,8 +77,9 @@ impl PlainDetails {
         }
     }
 
-    /// Adds the details to `cookies`. If the digest shows that the details belong to other cookies,
-    /// returns `cookies` unchanged.
+    /// Adds the attributes, and the cookies outside the member `cookies`, to `cookies`, the cookies
+    /// in that member. If the digest is missing or differs from the digest of `cookies`, returns
+    /// `cookies` unchanged.
     pub(super) fn add_to(mut self, cookies: Cookies) -> Cookies {
         let Some(digest) = self.cookies_digest else {
             return cookies;
@@ -102,7 +104,8 @@ impl PlainDetails {
     }
 }
 
-/// Returns the first 64 bits of a SHA-256 digest of all names and values.
+/// Returns the first 64 bits of a SHA-256 digest of the names and values of `cookies`, in
+/// hexadecimal.
 fn digest_of(cookies: &Cookies) -> String {
     let mut context = Context::new(&SHA256);
     for (name, value) in cookies.iter() {

@@ -141,7 +141,7 @@ fn encrypted_record_without_subject_and_label_has_no_bytes_after_the_cookies() {
 }
 
 #[test]
-fn decryption_drops_an_invalid_subject_or_label_but_fails_on_a_control_character_in_them() {
+fn subject_with_bidi_override_is_dropped_but_control_character_in_subject_or_label_is_an_error() {
     let opened = |appended: &[u8]| {
         sealer().open(&mut seal_bytes(
             &[&plaintext(&session()), appended].concat(),

@@ -198,7 +198,7 @@ fn invalid_setting_is_rejected_with_a_one_line_error_that_omits_the_value(
 #[case::space(" ")]
 #[case::empty_list("[]")]
 #[case::comma(",")]
-fn invalid_redis_url_does_not_select_the_embedded_store(#[case] value: &str) {
+fn invalid_redis_url_is_rejected_and_does_not_select_the_embedded_store(#[case] value: &str) {
     let flags = [("redis_url", value), ("allow_anonymous_clients", "true")];
     let problems = read_settings(None, &flags).unwrap_err();
     assert!(

@@ -56,8 +56,8 @@ fn write_bytes(path: &Path) {
     fs::write(path, b"\xff").unwrap();
 }
 
-/// A running service reads some of these files again, and then rejects such a file. The start must
-/// reject it in the same way.
+/// A running service reads some secret files again, and then accepts only regular files of at most
+/// 1 MiB with UTF-8 text. The same rules must apply at the start.
 #[rstest]
 #[case::named_pipe(make_pipe, "it is not a regular file")]
 #[case::too_large(write_more_than_1_mib, "it is larger than 1 MiB")]

@@ -9,7 +9,8 @@ use crate::settings::{
 
 const REDIS: (&str, &str) = ("redis_url", "redis://127.0.0.1");
 const OPEN: (&str, &str) = ("allow_anonymous_clients", "true");
-/// Settings of a gateway. With `upstream_allow_http`, this machine needs no certificate authorities.
+/// Settings of a gateway. With `upstream_allow_http`, this machine needs no certificate
+/// authorities.
 const GATEWAY: &[(&str, &str)] = &[
     ("upstream_gateway", "true"),
     ("allowed_base_hosts", "golf.example"),
@@ -24,7 +25,8 @@ const CACHE: [(&str, &str); 4] = [
     ("session_touch_interval", "60"),
 ];
 
-/// Checks a setting without effect, and then together with the settings that give it an effect.
+/// Checks that the setting `name` causes a warning together with the settings `others`, and no
+/// warning together with the settings `with_effect`.
 #[rstest]
 #[case("storage_format", "plain", &[], "redis_url is not set: set redis_url, or", &[REDIS, OPEN])]
 #[case("accept_plain", "true", &[], "redis_url is not set: set redis_url, or", &[REDIS, OPEN])]

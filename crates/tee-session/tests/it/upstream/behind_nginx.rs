@@ -29,7 +29,7 @@ const DEFAULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/defaul
 /// Line of the nginx configuration that names the only gateway instance of the compose deployment.
 const SERVER: &str = "server gateway:8000 max_fails=0;";
 
-/// First line of the block for requests to sites.
+/// First line of the nginx block for requests to sites.
 const LOCATION: &str = "location /v1/upstream/ {";
 
 const ACCESS_LOG: &str = "access_log /dev/stdout gateway;";
@@ -79,7 +79,8 @@ fn location() -> String {
     block(LOCATION)
 }
 
-/// Returns all blocks for requests to sites of the compose deployment.
+/// Returns the nginx blocks of the compose deployment for requests to sites, without their access
+/// log.
 fn compose_locations() -> String {
     let named = ["@gateway_away", "@too_large_for_gateway"];
     let named = named.map(|name| block(&format!("location {name} {{")));
@@ -228,7 +229,7 @@ async fn nginx_passes_an_answer_on_as_it_arrives() {
 #[case::compose(compose_locations())]
 #[case::page(page_locations())]
 #[tokio::test]
-async fn responses_of_nginx_itself_have_an_outcome(#[case] locations: String) {
+async fn problems_that_nginx_itself_sends_have_a_code_and_an_outcome(#[case] locations: String) {
     let site = TestSite::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let service = service::start(&GATEWAY_FLAGS).await;
     let nginx = Nginx::start_with(&locations, [&service, &service]).await;
@@ -263,9 +264,11 @@ async fn responses_of_nginx_itself_have_an_outcome(#[case] locations: String) {
 #[rstest]
 #[case::compose(location())]
 #[case::page(block_in(&page_locations(), LOCATION))]
-fn nginx_does_not_repeat_or_buffer_and_waits_longer_than_the_gateway(#[case] location: String) {
-    /// Maximum time of a call in addition to the response timeout, in seconds: 2 for a place, 3 for
-    /// the connection, 2 for the store, and 15 for the search for markers.
+fn nginx_repeats_no_request_to_a_site_buffers_no_answer_and_outwaits_the_gateway(
+    #[case] location: String,
+) {
+    /// Maximum time that the gateway needs in addition to the response timeout, in seconds: 2 to
+    /// wait for a permit, 3 to connect, 2 for the store, and 15 to search for login markers.
     const OTHER_STEPS: u64 = 22;
     let defaults = fs::read_to_string(DEFAULTS).unwrap();
     let number = |name: &str| -> u64 {

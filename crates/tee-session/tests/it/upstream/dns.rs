@@ -1,6 +1,6 @@
-//! Test of host names with forbidden addresses, and of host names with addresses that change, with
-//! a real DNS server. The binary runs in a separate network namespace, in which the test controls
-//! all addresses and host names.
+//! Test of host names that resolve to forbidden addresses, or to an address that changes. Uses a
+//! real DNS server. The binary runs in a separate network namespace, in which the test controls all
+//! addresses and host names.
 
 use std::{fs, os::unix::fs::MetadataExt, process::Stdio, time::Duration};
 
@@ -61,7 +61,7 @@ async fn run_in_namespace() -> Value {
 }
 
 #[tokio::test]
-async fn name_is_resolved_once_per_connection_and_no_forbidden_address_is_connected_to() {
+async fn host_name_is_resolved_once_per_connection_and_forbidden_addresses_get_no_connection() {
     let seen = run_in_namespace().await;
     let not_allowed = json!([403, "upstream_not_allowed", "not_sent"]);
     let answered = json!([200, null, null]);

@@ -39,7 +39,10 @@ async fn call(
     "the body of the answer is longer than 10 bytes"
 )]
 #[tokio::test]
-async fn body_of_an_answer_that_breaks_off_is_logged(#[case] answer: &str, #[case] error: &str) {
+async fn truncated_or_too_long_answer_of_a_site_is_logged_with_the_reason(
+    #[case] answer: &str,
+    #[case] error: &str,
+) {
     let site = TestSite::answering_once(format!("HTTP/1.1 200 OK\r\n{answer}")).await;
     let service = start(&["--upstream-max-response-bytes", "10"]).await;
     if let Ok(response) = call(&service, &site.url(), Method::GET).await {
@@ -56,7 +59,7 @@ async fn body_of_an_answer_that_breaks_off_is_logged(#[case] answer: &str, #[cas
 }
 
 #[tokio::test]
-async fn faults_of_different_ports_of_a_host_have_log_lines_of_their_own() {
+async fn sites_that_fail_on_different_ports_of_one_host_are_each_logged_once() {
     let service = start(&[]).await;
     let away = [free_port(), free_port()].map(|port| format!("http://127.0.0.1:{port}"));
     let broken = TestSite::answering_once("").await;
@@ -76,7 +79,7 @@ async fn faults_of_different_ports_of_a_host_have_log_lines_of_their_own() {
 }
 
 #[tokio::test]
-async fn access_log_marks_the_status_of_a_site() {
+async fn access_log_line_has_the_field_from_site_only_if_the_site_sent_the_status() {
     let answer = "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n";
     let site = TestSite::answering(answer).await;
     let service = start(&["--access-log", "true"]).await;

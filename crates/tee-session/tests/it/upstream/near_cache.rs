@@ -12,7 +12,7 @@ use super::{start_gateway_with, token_for};
 const ROUNDS: usize = 100;
 
 #[tokio::test]
-async fn next_request_at_another_instance_carries_the_new_cookie_at_once() {
+async fn request_through_another_instance_with_a_near_cache_sends_the_newest_cookie_at_once() {
     let value = AtomicUsize::new(0);
     let site = TestSite::answering_with(move |request| {
         let current = value.load(Ordering::SeqCst);

@@ -57,7 +57,7 @@ async fn send_calls(
 }
 
 #[tokio::test]
-async fn calls_in_flight_at_sigterm_are_answered_before_the_service_ends() {
+async fn requests_to_a_site_in_flight_at_sigterm_are_answered_before_the_service_exits() {
     let (allow, allowed) = watch::channel(false);
     let site = waiting_site(allowed).await;
     let mut service = start(&[]).await;
@@ -79,7 +79,7 @@ async fn calls_in_flight_at_sigterm_are_answered_before_the_service_ends() {
 }
 
 #[tokio::test]
-async fn call_to_a_hanging_site_delays_the_exit_by_at_most_the_shutdown_timeout() {
+async fn request_to_a_hanging_site_delays_the_exit_by_at_most_the_shutdown_timeout() {
     let (_allow, allowed) = watch::channel(false);
     let site = waiting_site(allowed).await;
     let mut service = start(&["--shutdown-timeout", "1"]).await;

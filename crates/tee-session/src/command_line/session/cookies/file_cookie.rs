@@ -152,7 +152,7 @@ mod tests {
     #[case::other_name_with_the_same_end("olf.example", false, false)]
     #[case::subdomain("a.www.golf.example", false, false)]
     #[case::other_host("tennis.example", false, false)]
-    fn cookie_belongs_to_the_hosts_that_it_is_sent_to(
+    fn cookie_belongs_to_a_host_only_if_browsers_send_it_to_that_host(
         #[case] domain: &str,
         #[case] host_only: bool,
         #[case] expected: bool,

@@ -147,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cookies_that_a_file_can_hold_are_read_as_they_were_written(
+        fn cookies_that_a_cookie_file_can_contain_are_written_and_parsed_unchanged(
             cookies in proptest::collection::vec(any_cookie(), 0..5),
             format in prop_oneof![Just(Format::Netscape), Just(Format::StorageState)],
         ) {
@@ -172,7 +172,7 @@ mod tests {
     #[case::empty("", "line", 0)]
     #[case::byte_order_mark("\u{feff}golf.example\tFALSE\t/\tFALSE\t0\ta\t1", "line", 1)]
     #[case::storage_state(" {\"cookies\": []}", "cookie", 0)]
-    fn format_of_a_cookie_file_is_recognized(
+    fn format_of_a_cookie_file_is_recognized_by_its_content(
         #[case] content: &str,
         #[case] unit: &str,
         #[case] count: usize,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn error_for_content_that_is_not_utf_8_names_the_line() {
+    fn error_for_a_cookie_file_that_is_not_utf_8_names_the_line() {
         let error = parse(b"# comment\n\ngolf.example\tFALSE\t/\tFALSE\t0\ta\ts3cret\xfc\n");
         assert_eq!(error.unwrap_err().what, "line 3 is not UTF-8 text");
     }

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_divided_into_requests_of_a_limited_size() {
+    fn set_cookie_lines_of_an_import_are_divided_into_requests_of_limited_size() {
         let lines = |count: usize, len: usize| {
             let line = |position| Line {
                 position,

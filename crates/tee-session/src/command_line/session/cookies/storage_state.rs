@@ -251,7 +251,7 @@ mod tests {
     #[case::long("a", &"x".repeat(4_096), false)]
     #[case::secure_prefix("__secure-a", "1", false)]
     #[case::host_prefix("__Host-a", "1", false)]
-    fn cookies_that_chromium_refuses_are_left_out(
+    fn storage_state_cannot_contain_cookies_that_chromium_refuses(
         #[case] name: &str,
         #[case] value: &str,
         #[case] fits: bool,
