@@ -39,7 +39,7 @@ impl Login {
     }
 }
 
-/// A session in the form in which the other Rust servers in the benchmark store it.
+/// A session as the Rust servers of the benchmark, other than Tee Session, store it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stored {
     session_id: String,

@@ -25,7 +25,7 @@ use crate::{
     wrk::{Script, Target},
 };
 
-/// Number of sessions in each store of the gateway comparison.
+/// Number of sessions of each kind of record ([`Store`]) in the gateway comparison.
 const SESSIONS: usize = 10_000;
 
 /// Results of the comparison of gateways.

@@ -55,7 +55,8 @@ pub(crate) struct RecordMemory {
 /// Minimum number of sessions for a meaningful measurement of memory per session.
 const MIN_SESSIONS_FOR_MEMORY: usize = 5_000;
 
-/// Time that Redis needs to notice that the connections of a stopped server are closed.
+/// Pause after a server is stopped. In this time, Redis notices that the connections of the server
+/// are closed.
 const CLOSED_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs all measurements of a scale run. `folder` is for temporary files.

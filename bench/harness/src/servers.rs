@@ -30,10 +30,11 @@ pub(crate) struct Server {
     /// not use the database, because its response is constant.
     pub(crate) store: Store,
     pub(crate) kind: Kind,
-    /// `true` if all sessions are read before the measurement. Set for servers that treat recently
-    /// read sessions differently.
+    /// `true` if all sessions are read before the measurement. Set for servers with a touch
+    /// interval or a near cache, because the first read of a session costs more there than later
+    /// reads.
     pub(crate) reads_each_first: bool,
-    /// Effect of the merges that are measured, or `None` if reads of sessions are measured.
+    /// Kind of the measured merges of `Set-Cookie` lines. `None` if reads of sessions are measured.
     pub(crate) merges: Option<Merges>,
 }
 
@@ -221,7 +222,8 @@ impl Builds {
                 command
                     .args(["--api-port", &port, "--redis-url", &url, "--workers", "2"])
                     .args(["--metrics-port", "0", "--log-level", "INFO"])
-                    // In the environment, because the old service does not know the setting.
+                    // Sets an environment variable instead of a flag, because the binary of commit
+                    // 9cb3a1f does not know this setting and refuses unknown flags.
                     .env("TSA_ALLOW_ANONYMOUS_CLIENTS", "true")
                     .args(flags);
                 command

@@ -1,6 +1,6 @@
-//! Redis server of the benchmark. The crate `tee-session-test-support` also starts Redis servers.
-//! It is not used here, because it enables features that the service does not enable, so that CI
-//! would compile most dependencies twice.
+//! Redis server of the benchmark. The crate `tee-session-test-support` also starts Redis servers,
+//! but is not used here. It enables features of dependencies that the service does not enable, so
+//! that CI would compile most dependencies twice.
 
 use std::{
     io::{self, Read, Write},

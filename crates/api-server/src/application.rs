@@ -44,11 +44,13 @@ const CLOSE_STORE_TIMEOUT: Duration = Duration::from_secs(1);
 const PAUSE_DELAY: Duration = Duration::from_millis(50);
 
 /// Maximum total size, in bytes, of all request bodies that are still arriving. The effective limit
-/// is at least eight times the maximum size of one body.
+/// is at least eight times the maximum size of one body, so that one credential, which may use an
+/// eighth of the limit, can send such a body.
 const MAX_BYTES_UNDER_WAY: usize = 64 * 1_024 * 1_024;
 
 /// Number of connections above [`ApiSettings::max_connections`] that the API accepts for health
-/// probes. In addition, up to this number of connections may be open while they are being closed.
+/// probes. Together with the connections that are being closed, at most `max_connections` plus
+/// twice this number are open.
 pub const RESERVED_CONNECTIONS: usize = 32;
 
 /// The HTTP API on top of a session repository. Its listeners are already bound. Call

@@ -28,8 +28,9 @@ const RETRY_AFTER: u32 = 1;
 /// 3.1).
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// Marks an error response that has a body of its own instead of problem details, such as the
-/// response to a probe. The mark is part of the extensions of the response.
+/// Marks an error response whose body is not problem details, such as the response to a health
+/// probe or an answer of a site. The middleware does not replace such a body. The mark is stored in
+/// the extensions of the response.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct HasOwnBody;
 
@@ -78,7 +79,8 @@ pub(crate) enum ApiError {
     ProxiedWithoutClients,
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// Error of a login while the session store is unavailable.
+    /// Error of a login while the session store is unavailable. The response explains how to repeat
+    /// the login.
     #[error(transparent)]
     Login(AuthError),
     #[error("the site of the session may not be called: {0}")]

@@ -83,9 +83,10 @@ pub struct ApiSettings {
     /// call.
     pub answer_timeout: Duration,
     /// Timeout of one repository call. The repository itself applies this timeout. In a partitioned
-    /// store, each step of a move to a new token has this timeout. A request that
-    /// creates or rotates a session makes up to five calls, and cannot be aborted between these
-    /// calls. The request is therefore answered after at most five times this timeout.
+    /// store (a Redis Cluster), the move of a session to a new token has two steps, and each step
+    /// has this timeout. A request that creates or rotates a session makes up to five calls, and
+    /// cannot be aborted between these calls. The request is therefore answered after at most five
+    /// times this timeout.
     pub call_timeout: Duration,
     /// Limit for the invalid tokens of each client. Invalid tokens within the limit are answered
     /// with 401, and further invalid tokens with 429. With `None`, there is no limit.

@@ -80,8 +80,8 @@ impl AuthError {
     }
 
     /// Logs the error if the session store failed. Other errors are not logged. There are four
-    /// kinds of faults: an unavailable store, a store that refuses an operation, a full store, and
-    /// a corrupt index of a subject. For each kind, at most one line per second is logged.
+    /// kinds of faults: an unavailable store, a misconfigured store, a full store, and a corrupt
+    /// index of a subject. For each kind, at most one line per second is logged.
     ///
     /// Call this method if you send the response of [`problem`](Self::problem) yourself.
     /// `error_response` calls this method automatically.
@@ -154,8 +154,8 @@ fn problem_of_session(error: &SessionError) -> ProblemDetails {
             "The index of the subject's sessions is corrupt. Retrying does not help; an operator \
              must delete the index, which keeps the sessions",
         ),
-        // Future errors are treated as an unavailable store, because they do not prove that the
-        // session does not exist.
+        // Errors that a later version adds are also treated as an unavailable store, because they
+        // do not prove that the session does not exist.
         _ => ProblemDetails::new(
             ProblemCode::STORE_UNAVAILABLE,
             "The session store is unavailable; the session may still be alive",

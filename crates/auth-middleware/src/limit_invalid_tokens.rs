@@ -72,9 +72,9 @@ impl<R: SessionRepository> LimitInvalidTokens<R> {
         }
     }
 
-    /// Adds the member `outcome` to the problem details of each request that this middleware answers
-    /// with 429. `outcome` is the value of the member, such as `not_sent` for a gateway to another
-    /// site.
+    /// Adds the member `outcome` to the problem details of each request that this middleware
+    /// answers with 429. `outcome` is the value of the member. For example, a gateway uses
+    /// `not_sent`, because it does not send such a request to the site.
     #[must_use]
     pub fn with_outcome(mut self, outcome: &'static str) -> Self {
         self.outcome = Some(outcome);
@@ -163,8 +163,8 @@ where
     }
 }
 
-/// Returns `true` if the request may repeat an earlier rotation request. That request has already
-/// invalidated the token, so the inner service must decide how to answer the repetition.
+/// Returns `true` if the request may repeat a rotation. The rotation has invalidated the token, so
+/// a legitimate repetition has an invalid token. Only the inner service can recognize a repetition.
 fn may_be_repetition(request: &ServiceRequest) -> bool {
     request.method() == Method::POST && request.headers().contains_key("idempotency-key")
 }

@@ -114,8 +114,8 @@ impl ProblemDetails {
         self
     }
 
-    /// Sets the member `outcome`, which shows whether a request that was passed on may have reached
-    /// its destination.
+    /// Sets the member `outcome`, with which a gateway reports whether the request may have reached
+    /// the site.
     #[must_use]
     pub fn with_outcome(mut self, outcome: &'static str) -> Self {
         self.outcome = Some(outcome);

@@ -11,8 +11,8 @@ use crate::{Client, attempts::Limits, credentials::Credentials, header_fields::H
 
 const USER_AGENT: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
-/// Upper limit of the connect timeout. If an address does not answer within this time, it is better
-/// to try another address than to wait longer.
+/// Upper limit of the connect timeout. A service that can be reached accepts a connection much
+/// sooner, so a new attempt is better than a longer wait.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time after which the client closes an idle connection. The service closes an idle connection

@@ -95,10 +95,11 @@ pub struct NewSession {
     /// Public id of the session, for operators. The id gives no access to the session.
     #[serde(deserialize_with = "wire::parsed")]
     pub session_id: SessionId,
-    /// Remaining lifetime of the session if no request uses the session, in whole seconds.
+    /// Time from the response to `expires_at`, in whole seconds.
     #[serde(deserialize_with = "wire::seconds")]
     pub expires_in: Duration,
-    /// Time at which the session expires, if no request uses the session until then.
+    /// Earliest time at which the session can expire. A request that uses the session may postpone
+    /// this time.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
     /// Cookies of the request that the service did not store, because a session cannot hold them.
@@ -112,9 +113,9 @@ pub struct NewSession {
     pub etag: Option<ETag>,
 }
 
-/// A cookie of a request that the service did not store. [`Cookies::new`] checks the cookies by the
-/// rules of this client's release. The service therefore ignores a cookie only if it has another
-/// release with other rules.
+/// A cookie of a request that the service did not store. [`Cookies::new`] rejects cookies that
+/// violate the rules of this client's release. The service therefore ignores a cookie only if the
+/// release of the service has stricter rules than the release of the client.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct IgnoredCookie {

@@ -106,9 +106,11 @@ pub struct FoundSession {
     /// Public id of the session.
     #[serde(deserialize_with = "wire::parsed")]
     pub session_id: SessionId,
-    /// Earliest time at which the session can expire. A request that uses the session may postpone
-    /// this time. If the call did not name the subject, the absolute lifetime of the session may
-    /// end earlier.
+    /// Earliest time at which the session can expire, if the call named the subject. A request that
+    /// uses the session may postpone this time.
+    ///
+    /// Without the subject, this is the end of the idle timeout. The absolute lifetime of the
+    /// session may end earlier.
     #[serde(deserialize_with = "wire::time")]
     pub expires_at: OffsetDateTime,
     /// Creation time of the session.
@@ -117,7 +119,8 @@ pub struct FoundSession {
     /// Approximate time of the last request that used the session.
     #[serde(default, deserialize_with = "wire::optional_time")]
     pub last_seen: Option<OffsetDateTime>,
-    /// Display name of the session in lists.
+    /// Label of the session: its display name in lists. `None` if no label was set, or if the call
+    /// did not name the subject.
     pub label: Option<String>,
 }
 

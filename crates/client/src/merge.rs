@@ -72,8 +72,8 @@ impl<'a> MergeCookies<'a> {
         }
     }
 
-    /// Sets the value of the header field `Date` of the answer. Expiry times are relative to this
-    /// time, so that a wrong clock of the site has no effect.
+    /// Sets the value of the header field `Date` of the answer. A cookie with `Expires` lives for
+    /// the time from `Date` to `Expires`, so that a wrong clock of the site has no effect.
     pub fn date(mut self, date: &'a str) -> Self {
         self.body.date = Some(date);
         self
@@ -81,7 +81,8 @@ impl<'a> MergeCookies<'a> {
 
     /// Sets the cookies that the request to the site carried, as pairs of name and value. The
     /// answer then removes a cookie only if the stored value of the cookie is the value that was
-    /// sent. Otherwise, the late answer to a request with an old value could remove a newer cookie.
+    /// sent. Without this check, a late answer to a request with an old value could remove a newer
+    /// value.
     ///
     /// A value is a text, or `None` for a cookie without a value.
     pub fn sent<V>(mut self, cookies: impl IntoIterator<Item = (&'a str, V)>) -> Self

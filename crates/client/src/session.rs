@@ -233,7 +233,7 @@ pub enum CookieHeaderError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct TimeToLive {
-    /// Remaining lifetime of the session if no request uses the session, in whole seconds.
+    /// Time from the response to `expires_at`, in whole seconds.
     #[serde(deserialize_with = "wire::seconds")]
     pub ttl: Duration,
     /// Earliest time at which the session can expire. A request that uses the session may postpone

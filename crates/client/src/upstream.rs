@@ -12,12 +12,13 @@ use crate::{ClientError, SessionClient, attempts::RetryPolicy, response::read_pr
 
 const PREFIX: &str = "/v1/upstream";
 
-/// Value that the service adds to `Via` of each answer of a site.
+/// Value that the service adds to the header field `Via` of each answer of a site. The client
+/// treats a response without this value as an error of the service or of a proxy.
 const SERVICE: &str = "1.1 tee-session";
 
 /// Default timeout of a request to the site of a session. With its default settings, the service
 /// answers within this time: up to 30 s for the head of the answer, 15 s for the search for login
-/// markers, and 10 s for a permit of the gateway's limits, the connection and the store.
+/// markers, and 10 s for the wait for a permit, the connection to the site and the session store.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Shows whether a failed request may have reached the site of the session.
@@ -155,7 +156,7 @@ impl fmt::Debug for UpstreamRequest<'_> {
     }
 }
 
-/// Answer of the site of a session, without its cookies.
+/// Answer of the site of a session, without the `Set-Cookie` header fields of the site.
 pub struct UpstreamAnswer {
     response: Response,
 }
@@ -185,9 +186,12 @@ impl UpstreamAnswer {
         (self.status().is_redirection() && path.starts_with('/')).then_some(path)
     }
 
-    /// Returns `true` if the service has stored the cookies of this answer. Returns `false` in two
-    /// cases. If the store failed, the service tries to store them for some more seconds. If the
-    /// session has ended or its token was rotated, the cookies are lost.
+    /// Returns `true` if the service has stored the cookies of this answer, or if the answer has no
+    /// cookies.
+    ///
+    /// Returns `false` in two cases. If the store failed, the service repeats the attempt to store
+    /// the cookies for a few seconds. If the session has ended or its token was rotated, the
+    /// cookies are lost.
     #[must_use]
     pub fn cookies_are_kept(&self) -> bool {
         cookies_are_kept(self.headers())

@@ -51,8 +51,8 @@ use crate::error::ControlCharacter;
 /// Names and values are those that a browser stores (RFC 6265bis, section 5), and are kept byte for
 /// byte. A name may be empty, and may contain spaces and brackets. A value may contain any
 /// characters except control characters; TAB is allowed. A cookie may also have no value at all.
-/// Cookie jars distinguish such a cookie from a cookie with an empty value. A set may be empty.
-/// [`CookieRule`] lists all rules.
+/// Cookie jars distinguish such a cookie from a cookie with an empty value. A session may have no
+/// cookies. [`CookieRule`] lists all rules.
 ///
 /// Values are secrets: there is no `Display`, `Debug` shows only the number of cookies, and the
 /// memory is wiped when the last clone is dropped. Clones share the memory.
@@ -203,8 +203,9 @@ impl Cookies {
         self.0.iter()
     }
 
-    /// Returns the names and values in the flat map, each followed by a NUL. A cookie without a
-    /// value differs from a cookie with an empty value.
+    /// Returns the names and values in the flat map, each followed by a NUL, as input for the
+    /// entity tag. A cookie without a value has a marker in the place of the value, so that it
+    /// differs from a cookie with an empty value.
     pub(crate) fn nul_terminated(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -9,9 +9,9 @@ pub(crate) const TAG_LEN: usize = 16;
 
 /// Strong validator for the changeable state of a session (RFC 9110, section 8.8.3).
 ///
-/// The tag covers the flat map of the cookies (names and values), the base URL and the creation
-/// time of the session. Two states of one session have the same tag only if these three values are
-/// equal. The tag does not cover the time at which the session ends.
+/// The tag covers the cookies in the flat map (name and value of one cookie of each name), the base
+/// URL and the creation time of the session. Two states of one session have the same tag only if
+/// all of these are equal. The tag does not cover the time at which the session ends.
 ///
 /// The tag consists of sixteen bytes of HMAC-SHA-256 under a key derived from the token. Without
 /// the token, the tag therefore reveals nothing about the cookies. `Display` writes the tag in

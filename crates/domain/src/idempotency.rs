@@ -160,7 +160,7 @@ pub enum IdempotencyState {
 pub struct IdempotentResult {
     /// Time from the end of the operation to `expires_at`.
     pub ttl: Duration,
-    /// End of the session if there is no further access, on the store's clock.
+    /// Expiry time of the session, on the store's clock. An access before then can extend it.
     pub expires_at: OffsetDateTime,
     /// Entity tag of the session when the operation ended.
     pub tag: EntityTag,

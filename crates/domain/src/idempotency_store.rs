@@ -8,8 +8,8 @@ use crate::{IdempotencyKey, IdempotencyRecord, RepositoryError, Revision};
 ///
 /// Several requests with one key can run at the same time, on different instances. To change or
 /// remove a record, a caller therefore passes the revision that it last read or wrote. If the
-/// record has another revision by then, nothing is changed. No two records that were ever stored
-/// have the same revision.
+/// record has another revision by then, nothing is changed. Each time a store writes a record, it
+/// assigns a revision that it has never used before.
 ///
 /// A store must encrypt the records with [`IdempotencyKey::sealing_key`] unless they stay in the
 /// memory of this process, because a record contains a session token.

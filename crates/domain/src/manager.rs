@@ -237,8 +237,8 @@ impl<R: SessionRepository> SessionManager<R> {
         Ok(self.ttl(token).await?.is_some())
     }
 
-    /// Returns the remaining lifetime of the session if there is no further access. Returns `None`
-    /// if there is no live session. The call does not renew the idle timeout.
+    /// Returns the time until the session expires, and its expiry time. Does not renew the idle
+    /// timeout. Returns `None` if there is no live session.
     ///
     /// # Errors
     /// - [`RepositoryError::Unavailable`]: the store cannot serve the request now.
@@ -378,9 +378,9 @@ pub struct NewSession {
     pub token: SessionToken,
     /// Session that was created or rotated.
     pub session: Session,
-    /// Remaining lifetime of the session if there is no further access.
+    /// Remaining lifetime of the session, until `expires_at`.
     pub ttl: Duration,
-    /// End of the session if there is no further access, on the store's clock.
+    /// Expiry time of the session, on the store's clock. An access before then can extend it.
     pub expires_at: OffsetDateTime,
 }
 
@@ -389,15 +389,15 @@ pub struct NewSession {
 pub struct ActiveSession {
     /// Data of the session.
     pub session: Session,
-    /// End of the session if there is no further access, on the store's clock.
+    /// Expiry time of the session, on the store's clock. An access before then can extend it.
     pub expires_at: OffsetDateTime,
 }
 
 /// Remaining lifetime of a live session, as a duration and as an end time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionTtl {
-    /// Remaining lifetime of the session if there is no further access.
+    /// Remaining lifetime of the session, until `expires_at`.
     pub ttl: Duration,
-    /// End of the session if there is no further access, on the store's clock.
+    /// Expiry time of the session, on the store's clock. An access before then can extend it.
     pub expires_at: OffsetDateTime,
 }

@@ -175,8 +175,8 @@ pub trait SessionRepository: Send + Sync + 'static {
     /// several times for the same token `to`. If the outcome of a call is unknown, the caller can
     /// load the session again and repeat the call with the new revision.
     ///
-    /// While the session is stored under `from`, no call removes the record that an earlier call
-    /// has stored under `to`. If the outcome is [`Gone`](MoveOutcome::Gone),
+    /// While the session is stored under `from`, no call of this method removes the record that an
+    /// earlier call has stored under `to`. If the outcome is [`Gone`](MoveOutcome::Gone),
     /// [`was_moved`](Self::was_moved) shows whether an earlier call has moved the session.
     ///
     /// The default implementation is for stores that move a session in one atomic step.

@@ -4,9 +4,9 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Identifier of one state of a stored session or of an idempotency record. No other state, before
-/// or after, has the same revision. Only the repository that created a revision can interpret its
-/// bytes.
+/// Identifier of one state of a stored session or of an idempotency record. Two states with
+/// different content never have the same revision. Only the repository that created a revision can
+/// interpret its bytes.
 ///
 /// A revision may contain cookies or a token, so it is treated as a secret: `Debug` does not show
 /// its bytes, and its memory is wiped on drop.

@@ -4,8 +4,9 @@ use time::OffsetDateTime;
 
 use crate::{BaseUrl, Cookies, SessionAttributes};
 
-/// Data of a session: the cookies and the base URL of the upstream site, and attributes of the
-/// session. The bearer token is not part of the data, because only the client knows the token.
+/// Data of a session: the cookies and the base URL of the upstream site, the creation time, the end
+/// of the absolute lifetime, the subject and the label. The bearer token is not part of the data,
+/// because only the client knows the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Cookies of the upstream site.
@@ -19,7 +20,7 @@ pub struct Session {
     /// not contain the end. In both cases, the absolute lifetime of the current policy applies,
     /// counted from `created_at`.
     pub absolute_end: Option<OffsetDateTime>,
-    /// Attributes that the client set when it created the session.
+    /// Subject and label that the client set when it created the session.
     pub attributes: SessionAttributes,
 }
 
@@ -57,7 +58,7 @@ impl Session {
 }
 
 /// Input for creating a [`Session`]: the cookies and the base URL of the upstream site, and the
-/// attributes of the session.
+/// subject and label of the session.
 ///
 /// ```
 /// use tee_session_domain::{BaseUrl, Cookies, Login, SessionAttributes};
@@ -76,12 +77,12 @@ pub struct Login {
     pub cookies: Cookies,
     /// Base URL of the upstream site.
     pub base_url: BaseUrl,
-    /// Attributes of the session to be created.
+    /// Subject and label of the session to be created.
     pub attributes: SessionAttributes,
 }
 
 impl Login {
-    /// Creates the input for a session without attributes.
+    /// Creates the input for a session without subject and label.
     #[must_use]
     pub fn new(cookies: Cookies, base_url: BaseUrl) -> Self {
         Self {

@@ -51,8 +51,9 @@ struct Content<'a> {
 /// - the subject and the label (two optional strings)
 /// - only if a cookie has attributes: for each cookie above, its attributes (a sequence of optional
 ///   values, each with the domain, the host-only flag, the path, the `Secure` flag, and the expiry
-///   time as an optional `i64` in microseconds), and a sequence of the other cookies of the same
-///   names (each with name, value, attributes and position)
+///   time as an optional `i64` in microseconds), and a sequence of the cookies that have the same
+///   name as a cookie above, but another domain or path (each with name, value, attributes and
+///   position)
 impl Session {
     /// Encodes the session. The result contains the cookies unencrypted, and its memory is wiped on
     /// drop.
@@ -187,8 +188,8 @@ impl From<SessionBytesError> for RepositoryError {
     }
 }
 
-/// Decodes the attributes of cookies and the cookies outside the flat map from `bytes`, and adds
-/// them to `cookies`.
+/// Decodes the attributes of `cookies`, and further cookies that have the same name as one of
+/// `cookies`, but another domain or path. Returns `cookies` with both added.
 fn add_details(cookies: Cookies, bytes: &[u8]) -> Result<Cookies, SessionBytesError> {
     let Ok((details, [])) = postcard::take_from_bytes::<DetailsForm<'_>>(bytes) else {
         return Err(SessionBytesError::Malformed);

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn label_of_an_end_reason_is_its_name_in_lower_case() {
+    fn metrics_label_of_an_end_reason_is_its_name_in_lower_case() {
         for reason in [
             EndReason::Deleted,
             EndReason::Revoked,

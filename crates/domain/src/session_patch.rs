@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::{BaseUrl, CookieProblem, Cookies, CookiesError, Session, cookies::Usage};
 
-/// Changes to some cookies of a session and, optionally, to its base URL. Applying the changes
-/// leaves all other attributes of the session unchanged.
+/// Changes to some cookies of a session and, optionally, to its base URL. A patch changes no other
+/// data of the session.
 ///
 /// Cookie names and values are secrets: `Debug` shows only the number of changed cookies.
 ///
@@ -70,8 +70,8 @@ impl SessionPatch {
     /// these cookies.
     ///
     /// # Errors
-    /// Fails if a cookie that the patch sets breaks a rule, and names every such cookie. A cookie
-    /// also breaks a rule if the patched session would exceed a limit.
+    /// Fails if a cookie that the patch sets breaks a rule for cookies, or would make the session
+    /// exceed a limit. The error names every such cookie.
     pub fn apply(&self, session: &Session) -> Result<Session, CookiesError> {
         self.check(&session.cookies)?;
         let base_url = self.base_url.as_ref().unwrap_or(&session.base_url);
@@ -85,8 +85,8 @@ impl SessionPatch {
         })
     }
 
-    /// Checks the cookies that the patch sets, one after the other. `stored` are the cookies of the
-    /// session.
+    /// Checks each cookie that the patch sets against the rules and limits for cookies. `stored`
+    /// contains the cookies of the session.
     fn check(&self, stored: &Cookies) -> Result<(), CookiesError> {
         let others = stored.others().iter();
         let others = others.map(|other| (other.name.as_str(), Some(other.value.as_str())));

@@ -199,7 +199,7 @@ pub struct IndexedSession {
     pub created_at: OffsetDateTime,
     /// End of the absolute lifetime, if that end was fixed when the session was created.
     pub absolute_end: Option<OffsetDateTime>,
-    /// Attributes of the session, including the subject of the list.
+    /// Subject and label of the session.
     pub attributes: SessionAttributes,
     /// Remaining TTL of the session's record in the store. `None` if another program removed the
     /// expiry of the record.

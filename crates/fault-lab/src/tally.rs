@@ -96,6 +96,8 @@ impl Tally {
         self.last_failure = self.last_failure.max(other.last_failure);
         self.slowest_late_503 = self.slowest_late_503.max(other.slowest_late_503);
         self.failed_logins += other.failed_logins;
+        self.keyed_requests += other.keyed_requests;
+        self.keyed_failures += other.keyed_failures;
         self.merges += other.merges;
         self.timed_violations += other.timed_violations;
         for (what, count) in &other.violations {
@@ -133,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scenario_is_repeated_only_if_all_its_violations_depend_on_time() {
+    fn scenario_is_repeated_only_if_a_busy_machine_can_have_caused_all_its_violations() {
         let mut tally = Tally::default();
         assert!(!tally.has_only_timed_violations());
         tally.add_timed_violation("a late response");

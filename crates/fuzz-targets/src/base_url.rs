@@ -2,9 +2,9 @@ use tee_session_domain::{AllowedHosts, BaseUrl};
 
 /// Fuzz target for the parser of base URLs.
 ///
-/// An accepted URL must be stored unchanged and must have a host. The text of the URL in logs must
-/// not contain the query. An allow-list of hosts must allow the URL if the list contains the host
-/// of the URL, and must reject the URL otherwise.
+/// An accepted URL must be stored unchanged and must have a host. The form of a URL for logs must
+/// contain no query, fragment or password. An allow-list of hosts must allow the URL if the list
+/// contains the host of the URL, and must reject the URL otherwise.
 pub fn base_url(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else {
         return;

@@ -3,8 +3,8 @@ use time::format_description::well_known::Rfc2822;
 
 /// Fuzz target for the parser of cookie dates.
 ///
-/// The year of a parsed date must be between 1601 and 9999. If the date is written in the format of
-/// RFC 2822, the parser must return the same date for this text.
+/// The year of a parsed date must be between 1601 and 9999. If a parsed date is formatted as in RFC
+/// 2822 and parsed again, the result must be the same date.
 pub fn cookie_date(input: &[u8]) {
     let Ok(text) = str::from_utf8(input) else {
         return;

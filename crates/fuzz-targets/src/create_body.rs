@@ -6,9 +6,8 @@ use crate::line_start::starts_a_line;
 
 /// Fuzz target for the parser of the body of `POST /v1/sessions`.
 ///
-/// If a body is accepted, the cookies that are kept must respect all limits on number, length and
-/// characters. If the parsed values are serialized to a new body, the parser must return the same
-/// values for the new body.
+/// The parsed cookies must respect all limits on number, length and characters. If the parsed
+/// values are serialized to a new body, the parser must return the same values for the new body.
 pub fn create_body(input: &[u8]) {
     let Some((cookies, base_url)) = parse_create_body(input) else {
         return;

@@ -6,7 +6,7 @@ use crate::line_start::starts_a_line;
 ///
 /// The cookies of a decoded session must contain no control characters that browsers refuse, so
 /// that they cannot inject header lines. If the session is encoded and decoded again, the result
-/// must be the same session.
+/// must be the same session, with its creation time rounded down to microseconds.
 pub fn plain_record(input: &[u8]) {
     let Some(session) = decode_plain(input) else {
         return;

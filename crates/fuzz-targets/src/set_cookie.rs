@@ -8,8 +8,8 @@ use time::{Duration, OffsetDateTime};
 /// Fuzz target for the parser of `Set-Cookie` lines. The input is one line.
 ///
 /// The attributes of a stored cookie must follow the rules of browsers: for example, no cookie
-/// lives longer than 400 days. If the stored cookie is written as a new line, merging this line
-/// must store the same cookie.
+/// lives longer than 400 days. If the stored cookie is formatted as a `Set-Cookie` line and this
+/// line is merged, the same cookie must be stored.
 pub fn set_cookie(input: &[u8]) {
     let Ok(line) = str::from_utf8(input) else {
         return;

@@ -141,9 +141,10 @@ impl Store {
         self.shard(id, now).insert(id, session, deadline)
     }
 
-    /// Completes a token rotation, which moves a session from the id `old` to the id `new`. If the
-    /// revision of `old` is still `seen`, removes `old`, and `new` then counts against the capacity
-    /// in its place. If `old` has changed or no longer exists, removes `new`.
+    /// Completes a token rotation from the session id `old` to `new`. The record of `new` is
+    /// already stored, but not counted. If the revision of `old` is still `seen`, removes `old`,
+    /// and `new` takes over its place in the capacity. If `old` has changed or no longer exists,
+    /// removes `new`.
     fn complete_move(
         &self,
         old: SessionId,

@@ -9,7 +9,7 @@ use tee_session_domain::{InsertOutcome, Session, SessionId, Subject, SwapOutcome
 use time::OffsetDateTime;
 
 /// A part of the stored sessions. Each session has one entry in a queue. The queue is ordered by
-/// the time at which each session must be checked.
+/// the time at which the shard must check whether the session has expired.
 ///
 /// A touch (TTL renewal) changes the deadline of the session, but not the time of its queue entry.
 /// When this time is reached, there are two cases. If the deadline is later, the session gets a new
@@ -23,8 +23,8 @@ pub(crate) struct Shard {
     next_sequence_number: u64,
 }
 
-/// Time at which a session must be checked, and a number that distinguishes queue entries with the
-/// same time.
+/// Time of the next expiry check of a session, and a number that distinguishes queue entries with
+/// the same time.
 type QueueKey = (OffsetDateTime, u64);
 
 #[derive(Debug)]

@@ -26,7 +26,7 @@ struct Entries {
 
 type PositionKey = (u64, [u8; 16]);
 
-/// Details of a session in its index entry. The record of the session is stored separately.
+/// Data of a session in its index entry, for lists. The record of the session is stored in a shard.
 #[derive(Debug, Clone)]
 pub(crate) struct Details {
     pub(crate) id: SessionId,
@@ -36,7 +36,7 @@ pub(crate) struct Details {
 }
 
 impl SubjectEntries {
-    /// Adds `entry`. `session` is the session of the entry, with times of the store's clock.
+    /// Adds `entry`. `session` is `entry.session`, with its times converted to the store's clock.
     pub(crate) fn add(
         &mut self,
         entry: &IndexEntry,

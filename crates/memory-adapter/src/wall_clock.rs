@@ -36,7 +36,8 @@ impl WallClock {
         time::Duration::microseconds(self.correction_micros.load(Ordering::Relaxed))
     }
 
-    /// Adds a correction of the wall clock since the last check, if there was one, to the sum.
+    /// Checks if the wall clock was corrected since the last check. If so, adds the correction to
+    /// the sum.
     pub(crate) fn check(&self) {
         self.note_offset(read_offset());
     }

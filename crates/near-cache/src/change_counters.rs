@@ -11,23 +11,25 @@ use tee_session_domain::StoreKey;
 /// Ratio of the number of change counters to the capacity of the cache. There are at most
 /// [`MAX_COUNTERS`] counters in total.
 ///
-/// The hash of a session selects its counter, so two sessions can share a counter. In that case, a
-/// change to one session also invalidates the cached copy of the other session, so the other
-/// session must be read once more. A higher ratio makes shared counters rare.
+/// The hash of a store key selects its counter, so the records of two sessions can share a counter.
+/// In that case, a change to one session also invalidates the cached copy of the other session, so
+/// the other session must be read once more. A higher ratio makes shared counters rare.
 const COUNTERS_PER_ENTRY: usize = 4;
 
 const MIN_COUNTERS: usize = 1_024;
 const MAX_COUNTERS: usize = 1 << 22;
 
-/// Maximum number of store keys under which the store may keep one session.
+/// Maximum number of store keys under which one session can be stored, for example one key for each
+/// storage format.
 const MAX_KEYS: usize = 4;
 
 /// An array of change counters. A hash of a record's store key selects the counter of the record.
 ///
-/// To read a session, the cache takes a snapshot of the session's counters before the read. If the
-/// counters are still the same after the read, no invalidation of the session arrived during the
-/// read. The result is correct for every order of read and invalidation. An invalidation only
-/// increments one counter: it takes no lock and searches no cached copies.
+/// To read a session, the cache takes a snapshot of the session's counters before the read. As long
+/// as the counters are the same as in the snapshot, no invalidation of the session has arrived
+/// since then, and the result of the read is valid. An invalidation that arrives during the read is
+/// therefore noticed as well. An invalidation only increments one counter: it takes no lock and
+/// searches no cached copies.
 pub(crate) struct ChangeCounters {
     hasher: RandomState,
     counters: Box<[AtomicU32]>,
@@ -37,7 +39,7 @@ pub(crate) struct ChangeCounters {
 ///
 /// The snapshot only contains the sum of the counters. The counters only grow, so the sum is
 /// unchanged only if each counter is unchanged. A counter wraps around after 2^32 changes, but a
-/// snapshot is kept only as long as one read of the store.
+/// sweep removes the invalid cached copy long before that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChangeSnapshot {
     indices: ArrayVec<u32, MAX_KEYS>,

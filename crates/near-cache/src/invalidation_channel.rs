@@ -92,8 +92,8 @@ impl InvalidationChannel {
         self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Extends the trust in the invalidation feed. The feed is complete up to the time `requested`,
-    /// so it is trusted until `max_stale` after that time.
+    /// Extends the trust in the invalidation feed until `max_stale` after the time `requested`. The
+    /// store has confirmed that the feed is complete up to the time `requested`.
     ///
     /// If the feed covered another store server before, a new epoch begins.
     pub(crate) fn feed_confirmed(&self, confirmed: StoreInstance, requested: Instant) {

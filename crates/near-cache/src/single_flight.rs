@@ -22,7 +22,7 @@ use crate::{
 /// timeout and touch interval, plus one second.
 const JOIN_WINDOW: Duration = Duration::from_millis(250);
 
-/// Parameters of a read that a request needs, and the state of the cache before the read.
+/// A request to read a session, with the state of the cache before the read.
 #[derive(Debug, Clone)]
 pub(crate) struct ReadRequest {
     /// Hash of the session's token.

@@ -14,8 +14,8 @@ pub(crate) struct Statistics {
     /// single-flight read.
     pub(crate) joined: Counter,
     /// Number of look-ups that read the session from the store without caching or sharing the
-    /// result. There are two reasons: the invalidation feed was not trusted, or the store named no
-    /// keys or too many keys for the session.
+    /// result. Possible reasons: the invalidation feed was not trusted, the feed covered another
+    /// store server, or the store named no keys or too many keys for the session.
     pub(crate) bypassed: Counter,
     /// Number of invalidations that the near cache received from the invalidation feed.
     pub(crate) changes: Counter,

@@ -132,7 +132,8 @@ pub(crate) const UNKNOWN_COMMAND: &str = "ERR unknown command";
 /// Returns the error code of an error reply other than `MOVED` and `ASK`, or [`NO_CODE`].
 ///
 /// Redis 7.0 sends `NOPERM` only for commands outside scripts. If a command in a script is not
-/// permitted or not known, the reply begins with `ERR`. The code is then chosen by the text.
+/// permitted or not known, the reply begins with `ERR`. The text after `ERR` then decides which
+/// code is returned.
 fn refusal_code(text: &str) -> &str {
     let begins_with = |beginning: &str| {
         let found = text.get(..beginning.len());
@@ -267,7 +268,9 @@ mod tests {
     #[case::syntax("ERR syntax error")]
     #[case::error_without_code("something else")]
     #[case::empty_error("")]
-    fn error_reply_other_than_oom_becomes_an_unavailable_error(#[case] text: &str) {
+    fn error_reply_other_than_oom_or_misconfiguration_becomes_an_unavailable_error(
+        #[case] text: &str,
+    ) {
         let error = refused(text);
         assert!(
             matches!(error, RepositoryError::Unavailable { .. }),

@@ -1,5 +1,5 @@
-//! Codecs for session records that need no Redis, for fuzzers and benchmarks. This module is not a
-//! stable API: anything here may change at any time.
+//! Encodes and decodes session records without a Redis, for fuzzers and benchmarks. This module is
+//! not a stable API: anything here may change at any time.
 #![doc(hidden)]
 
 use tee_session_domain::{Session, SessionToken};

@@ -123,9 +123,9 @@ impl Location {
     }
 }
 
-/// Converts the error of a call about an idempotency record. If the record cannot be read, returns
-/// the error for an unavailable store, so that the client can use another `Idempotency-Key`. The
-/// error `Corrupt` would mean that the session record is corrupt.
+/// Converts the error of a call about an idempotency record. If the record is corrupt, returns the
+/// error for an unavailable store. The error `Corrupt` would be wrong, because callers treat it as
+/// an invalid session token. The client can use another `Idempotency-Key`.
 fn store_error(error: CallError) -> RepositoryError {
     if error.is_corrupt() {
         RepositoryError::unavailable(error)
@@ -189,8 +189,9 @@ impl IdempotencyStore for RedisRepository {
                 Ok(BeginOutcome::Exists(Box::new(existing)))
             }
             Err(error) => {
-                // Redis may have stored the record although its reply was lost. The token of the
-                // record has not been used, so a repetition need not wait for the end of the lease.
+                // Redis may have stored the record although its reply was lost. Until the lease in
+                // this record ends, a repetition of the request would have to wait. The record can
+                // be deleted, because no session has its token yet.
                 self.forget_in_background(location.key, own);
                 Err(store_error(error))
             }

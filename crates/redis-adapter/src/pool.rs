@@ -66,7 +66,8 @@ impl Pool {
     }
 
     /// Runs `send` like [`call`](Self::call), for commands with several keys that have one hash
-    /// slot. If the hash slot is moving to another server, runs `send` again until `deadline`.
+    /// slot. If Redis replies with the error TRYAGAIN, because the hash slot is moving to another
+    /// server, runs `send` again, until `deadline` at the latest.
     pub(crate) async fn call_with_keys<T, F>(
         &self,
         key: &Key,
@@ -123,7 +124,7 @@ impl Pool {
     }
 
     /// Returns the identity of the connected server process. Returns `None` if the identity is
-    /// unknown. In a cluster, always returns `None`.
+    /// unknown, and always in a cluster. Without the identity, no near cache keeps sessions.
     pub(crate) fn instance(&self) -> Option<StoreInstance> {
         match self {
             Self::One(connections) => connections.instance(),

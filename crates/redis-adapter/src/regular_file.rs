@@ -1,4 +1,5 @@
-//! Reads files that are read again for each connection.
+//! Reads the files that each new connection reads again: the file with the Redis URL, certificates
+//! and private keys.
 
 use std::{
     fs::File,
@@ -15,8 +16,8 @@ const MAX_LEN: usize = 1024 * 1024;
 
 /// Reads a regular file of at most 1 MiB. The content is erased from memory when it is dropped.
 ///
-/// The crate `tee-session-api-server` has the same function. Neither crate depends on the other, and
-/// the domain, on which both depend, reads no files.
+/// The crate `tee-session-api-server` has the same function. Neither crate depends on the other,
+/// and the domain, on which both depend, reads no files.
 pub(crate) fn read_regular_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // Without `O_NONBLOCK`, opening a named pipe blocks until another program opens it as well. The
     // connection could not be established during that time.
@@ -27,7 +28,8 @@ pub(crate) fn read_regular_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
         let message = "it is not a regular file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
-    // If the buffer grew, parts of a private key would remain in memory.
+    // The buffer must not grow. Growing frees the previous buffer without erasing it, and a part of
+    // a private key would remain in the freed memory.
     let capacity = usize::try_from(metadata.len()).map_or(MAX_LEN, |len| len.min(MAX_LEN)) + 1;
     let mut content = Zeroizing::new(Vec::with_capacity(capacity));
     file.take(MAX_LEN as u64 + 1).read_to_end(&mut content)?;

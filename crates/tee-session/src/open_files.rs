@@ -11,7 +11,8 @@ const BASE: usize = 40;
 /// Number of open files that each worker needs for its runtime and its connections to the store.
 const PER_WORKER: usize = 10;
 
-/// Minimum number of client connections with which the service starts.
+/// Minimum number of client connections. If the limit of open files allows fewer, the service does
+/// not start.
 const MIN_CONNECTIONS: usize = 16;
 
 /// Raises the soft limit of open files to the hard limit. Many systems set the soft limit to 1024,
@@ -55,8 +56,8 @@ pub(crate) fn raise_limit(settings: &mut ApiSettings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the maximum number of open files, without connections to sites and without the client
-/// connections that `max_connections` limits.
+/// Returns the maximum number of files that the service opens in addition to connections to sites
+/// and the client connections that `max_connections` limits.
 fn other_files(workers: usize) -> usize {
     let api = 2 * RESERVED_CONNECTIONS;
     BASE + api + 2 * MAX_METRICS_CONNECTIONS + PER_WORKER * workers

@@ -49,7 +49,8 @@ pub(crate) struct Settings {
     /// File with the client certificate for Redis; `None` if no client certificate is sent.
     pub(crate) redis_certificate_file: Option<PathBuf>,
     pub(crate) memory_max_sessions: usize,
-    /// Service clients at start. The API may replace them when `service_clients_file` changes.
+    /// Service clients at the start. The running service replaces its clients when
+    /// `service_clients_file` changes.
     pub(crate) service_clients: Vec<ServiceClient>,
     /// File from which the service clients were read; `None` if they were not given as a file.
     pub(crate) service_clients_file: Option<PathBuf>,

@@ -68,10 +68,9 @@ struct Entry {
 
 /// History of the sessions of many clients.
 ///
-/// Each session belongs to one client, and a client sends one request at a time. No other request
-/// changes the session while this request is in progress. The state from before the request is
-/// therefore still valid when the response arrives, unless the store may have lost data during the
-/// request.
+/// Each session belongs to one client, and a client sends one request at a time. During a request,
+/// no other request therefore changes the session. The state from before the request is still valid
+/// when the response arrives, unless the store may have lost data during the request.
 #[derive(Debug, Default)]
 pub struct History {
     sessions: Mutex<HashMap<String, Entry>>,
@@ -94,7 +93,8 @@ impl History {
         }
     }
 
-    /// Begins (`true`) or ends (`false`) a period in which the store may lose data.
+    /// Begins (`true`) or ends (`false`) a period in which the store may lose data. Both also have
+    /// the effect of [`data_may_be_lost`](Self::data_may_be_lost).
     ///
     /// If the creation of a session is acknowledged in such a period, the state of the session is
     /// [`Known::MayBeGone`], because the session may have been stored before the data loss.

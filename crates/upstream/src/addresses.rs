@@ -41,8 +41,8 @@ impl FromStr for AllowedNetworks {
     }
 }
 
-/// Parses a network or an address. Converts an IPv4-mapped IPv6 network to an IPv4 network, because
-/// the addresses of sites are converted to IPv4 before they are compared with it.
+/// Parses a network or an address. Converts an IPv4-mapped IPv6 network to an IPv4 network. The
+/// IPv4-mapped address of a site is also converted to IPv4, before it is compared with the network.
 fn network(entry: &str) -> Result<IpNet, InvalidNetwork> {
     let network = entry.parse().or_else(|_| entry.parse().map(IpAddr::into));
     let network: IpNet = network.map_err(|_| InvalidNetwork)?;

@@ -62,7 +62,8 @@ pub struct SiteBody {
     is_waiting: bool,
     /// Chunks that [`read_ahead`](Self::read_ahead) has read and the caller has not received yet.
     read_ahead: VecDeque<Result<Bytes, BodyError>>,
-    /// Handle that returns the connection to the pool at the end of the body. `None` after that.
+    /// Handle that returns the connection to the pool at the end of the body. `None` after the
+    /// end of the body.
     reuse: Option<Reuse>,
     /// Permit of the exchange. The permit is released when the caller has received the end of the
     /// body or drops the body. By then, the cookies of the answer are stored, so the next exchange

@@ -56,7 +56,8 @@ pub enum Busy {
     Session,
 }
 
-/// Limits on the concurrent exchanges of a process. All clients of the process share one `Bounds`.
+/// Limits on the concurrent exchanges of a process. All [`Client`](crate::Client)s of the process
+/// share one `Bounds`.
 #[derive(Debug, Clone)]
 pub struct Bounds {
     all: Arc<Semaphore>,
@@ -108,8 +109,8 @@ impl Place {
 }
 
 impl Bounds {
-    /// Creates the limits on concurrent exchanges from `settings`. All clients of a process must
-    /// share one `Bounds`.
+    /// Creates the limits on concurrent exchanges from `settings`. All
+    /// [`Client`](crate::Client)s of a process must share one `Bounds`.
     #[must_use]
     pub fn new(settings: BoundsSettings) -> Self {
         let max_in_flight = settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);

@@ -96,8 +96,11 @@ impl SharedLookup {
     }
 }
 
-/// Waits until fewer than [`MAX_LOOKUPS`] look-ups run, and then resolves `name`. Holds `shared`
-/// during the look-up, so that further callers can wait for the same result.
+/// Waits until fewer than [`MAX_LOOKUPS`] look-ups run. Then resolves `name` and sends the result
+/// to `sender`. If no caller waits any more, does not start the look-up.
+///
+/// `shared` is the future that the callers wait for. It is kept alive during the look-up, so that
+/// further callers can also wait for it.
 async fn look_up(
     lookup: Arc<dyn Lookup>,
     name: String,
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn concurrent_calls_for_one_name_share_one_lookup_and_its_result_is_not_cached() {
+    async fn concurrent_calls_for_one_name_share_one_look_up_and_its_result_is_not_cached() {
         let (calls, answer) = (Arc::default(), Arc::new(Notify::new()));
         let lookup = SharedLookup::new(Arc::new(Counting {
             calls: Arc::clone(&calls),
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn calls_that_give_up_share_one_lookup_while_it_has_no_answer() {
+    async fn next_call_for_a_name_joins_its_running_look_up_even_if_earlier_calls_timed_out() {
         let (calls, answer) = (Arc::default(), Arc::new(Notify::new()));
         let lookup = SharedLookup::new(Arc::new(Counting {
             calls: Arc::clone(&calls),

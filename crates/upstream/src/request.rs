@@ -80,7 +80,9 @@ impl fmt::Debug for SiteRequest {
 /// Returns `true` if a request asks for an upgrade to WebSocket, which the gateway does not
 /// support. `Sec-WebSocket-Key` alone also counts, because a proxy in front of the gateway may have
 /// removed `Upgrade` and `Connection`. The site would take such a request for an ordinary request.
-/// Requests for an upgrade to other protocols may be ignored (RFC 9110, section 7.8).
+///
+/// Returns `false` for an upgrade to another protocol, which a server may ignore (RFC 9110, section
+/// 7.8).
 #[must_use]
 pub fn asks_for_websocket(fields: &HeaderMap) -> bool {
     let contains = |name, token: &str| {
@@ -107,7 +109,7 @@ mod tests {
     #[case::tls("upgrade", "TLS/1.2", false)]
     #[case::not_a_connection_option("keep-alive", "websocket", false)]
     #[case::longer_name("upgrade", "websocket2", false)]
-    fn only_an_upgrade_to_websocket_asks_for_a_websocket(
+    fn only_an_upgrade_to_websocket_is_detected_as_a_websocket_request(
         #[case] connection: &'static str,
         #[case] upgrade: &'static str,
         #[case] expected: bool,
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn websocket_key_without_an_upgrade_asks_for_a_websocket() {
+    fn websocket_key_without_an_upgrade_is_detected_as_a_websocket_request() {
         let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
         let fields = HeaderMap::from_iter([(SEC_WEBSOCKET_KEY, key)]);
         assert!(asks_for_websocket(&fields));

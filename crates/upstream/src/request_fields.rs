@@ -36,8 +36,8 @@ const REMOVED: [&str; 11] = [
 const REMOVED_PREFIXES: [&str; 3] = ["x-forwarded-", "x-session-", "x-upstream-"];
 
 /// Returns the header fields for the site. The client cannot replace or remove a field that this
-/// function sets. The `Connection` header field of the client can remove only other fields of the
-/// client.
+/// function sets. The header field `Connection` of the client removes only fields that the client
+/// has sent.
 pub(crate) fn clean(site: &Site, request: &SiteRequest, settings: &ClientSettings) -> HeaderMap {
     let client = &request.fields;
     let options = connection_options(client);

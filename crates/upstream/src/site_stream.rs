@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 /// Maximum number of bytes that a site may send before the head of its answer is complete. Interim
 /// responses (1xx) count as well, because a site could otherwise send any number of them.
-const MAX_HEAD_BYTES: usize = 160 * 1_024;
+const MAX_RECEIVED_HEAD_BYTES: usize = 160 * 1_024;
 
 /// Number of bytes that the site may still send before the head of its answer is complete. 0 means
 /// that no head is expected and there is no limit.
@@ -27,7 +27,7 @@ pub(crate) struct HeadBudget(AtomicUsize);
 
 impl HeadBudget {
     pub(crate) fn expect_head(&self) {
-        self.0.store(MAX_HEAD_BYTES, Ordering::Relaxed);
+        self.0.store(MAX_RECEIVED_HEAD_BYTES, Ordering::Relaxed);
     }
 
     pub(crate) fn head_received(&self) {
@@ -196,7 +196,7 @@ mod tests {
         let budget = HeadBudget::default();
         assert!(budget.count(usize::MAX));
         budget.expect_head();
-        assert!(budget.count(MAX_HEAD_BYTES - 1));
+        assert!(budget.count(MAX_RECEIVED_HEAD_BYTES - 1));
         assert!(!budget.count(1));
         assert!(!budget.count(1));
         budget.head_received();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn request_parts_are_written_in_one_call_and_a_failed_write_is_not_reported() {
+    async fn request_parts_are_written_in_one_call_and_a_failed_write_is_not_reported_to_hyper() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());

@@ -10,8 +10,8 @@ const TOP: f64 = 92.0;
 const BOTTOM: f64 = 376.0;
 const PANELS: [(f64, f64); 2] = [(70.0, 390.0), (462.0, WIDTH as f64 - 18.0)];
 
-/// Servers in the chart, each with the color of its line. Other configurations of Tee Session are
-/// omitted, because their lines would be close to the first one.
+/// Servers in the chart, each with the color of its line. Further configurations of Tee Session are
+/// omitted, because their lines would be close to the line of [`servers::SLIDING`].
 const SHOWN: [(&str, RGBColor); 7] = [
     (servers::SLIDING.name, RGBColor(29, 78, 216)),
     (servers::NEAR_CACHE.name, RGBColor(14, 165, 233)),
@@ -88,7 +88,7 @@ impl Latency {
     }
 
     /// Draws the panel of one percentile: `number` is 0 for p50 and 1 for p99. `panel` contains the
-    /// left and the right edge.
+    /// x coordinates of the left and the right edge of the panel.
     fn panel(&self, canvas: &Canvas<'_>, panel: (f64, f64), number: usize) -> anyhow::Result<()> {
         let (left, right) = panel;
         let name = ["median (p50)", "99th percentile (p99)"][number];

@@ -41,10 +41,12 @@ pub(super) const FIRST_SERVICE: &str = "first service + httpx (Python)";
 /// A gateway in the comparison.
 pub(super) struct Peer {
     pub(super) name: &'static str,
-    /// Store that contains the sessions. A gateway without sessions ignores the credentials.
+    /// Kind of session record that the gateway reads. A gateway that reads no session ignores the
+    /// credentials in the requests.
     pub(super) store: Store,
     pub(super) has_large_pages: bool,
-    /// Folder of the pages on the site, with a slash at its end.
+    /// Folder of the requested pages on the site: empty, or `rotating/`, where each answer of the
+    /// site sets a new session cookie.
     pub(super) folder: &'static str,
     kind: Kind,
 }
@@ -270,7 +272,8 @@ impl Peer {
         Ok((port, vec![gateway]))
     }
 
-    /// Starts a gateway that checks each request with an instance of Tee Session.
+    /// Starts the gateway (Caddy or Envoy) on `port`, and the instance of Tee Session that checks
+    /// each request for the gateway. Returns `port` and both processes.
     fn with_service(&self, places: &Places<'_>, port: u16) -> anyhow::Result<(u16, Vec<Running>)> {
         let service_port = free_port()?;
         let service = places.start_service(service_port, self.store)?;

@@ -19,7 +19,7 @@ pub(crate) fn targets(measured: &Gateways) -> Vec<Target> {
     let [small, medium, large] = &measured.pages[..] else {
         return Vec::new();
     };
-    // Gateways that read sessions make Redis work too.
+    // Includes the CPU time of Redis, because gateways that read sessions cause work in Redis.
     let all: fn(&Load) -> f64 = |load| load.server_cpu() + load.redis_cpu();
     let cpu: fn(&Load) -> f64 = Load::server_cpu;
     let p99: fn(&Load) -> f64 = |load| load.wrk.p99_us as f64;
@@ -90,7 +90,7 @@ impl PageResult {
         self.gateways.iter().find(|gateway| gateway.name == name)
     }
 
-    /// Describes the size of the page.
+    /// Formats the size of the page, such as `2 KiB`.
     pub(crate) fn describe(&self) -> String {
         match self.page.bytes / 1_024 {
             kibibytes @ ..1_024 => format!("{kibibytes} KiB"),

@@ -51,8 +51,8 @@ pub(super) fn start(port: u16, credentials: Vec<String>) -> anyhow::Result<JoinS
     Ok(clients)
 }
 
-/// Sends the request with the number `request`, over a new connection if `connection` is `None`.
-/// Returns the connection, which can be used again.
+/// Sends the request with the number `request`. Opens a connection if `connection` is `None`.
+/// Returns the connection, for the next request.
 async fn send(
     connection: Option<Connection>,
     port: u16,

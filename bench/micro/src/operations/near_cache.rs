@@ -52,7 +52,8 @@ fn poll_once<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
 }
 
 /// In-memory session store that names a [`StoreInstance`] and the [`StoreKey`]s of each session.
-/// The near cache caches only sessions from such a store, because it needs both to invalidate them.
+/// The near cache needs these names to invalidate sessions. It caches no session of a store without
+/// them.
 #[derive(Default)]
 struct WithInvalidation(MemoryRepository);
 

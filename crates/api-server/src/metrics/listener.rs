@@ -26,7 +26,7 @@ use crate::{
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum number of open connections to the metrics listener. At the limit, the longest-idle
-/// connections make room for new ones.
+/// connections are closed to make room for new connections.
 pub const MAX_METRICS_CONNECTIONS: usize = 16;
 
 /// Number of connections to the metrics listener that are accepted above the limit if no connection

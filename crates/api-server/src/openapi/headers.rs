@@ -54,10 +54,10 @@ pub(super) fn complete(response: &mut Response) {
     }
 }
 
-/// Returns the header field `name` as described in the table of this function. If `description` is
-/// `Some`, the description must match as well. Returns `None` if no entry of the table matches.
-/// Header fields that only error responses have, such as `Retry-After`, are described in
-/// `openapi/problems.rs`.
+/// Returns the header field `name` from the table in this function. The table describes some fields
+/// several times, such as `Cache-Control`. If `description` is `Some`, only the entry with this
+/// description is returned. Returns `None` if no entry matches. Header fields that only error
+/// responses have, such as `Retry-After`, are described in `openapi/problems.rs`.
 fn described(name: &str, description: Option<&str>) -> Option<Header> {
     let text = |description| text(description).build();
     // Name, schema, example, and whether each response has the field for which it is described.

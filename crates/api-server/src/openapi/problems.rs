@@ -76,8 +76,8 @@ impl Problem {
     }
 }
 
-/// Describes an error of the API as an error response with one example. The example has the problem
-/// code as its name.
+/// Creates a problem from an error of the API. Its example in the description has the problem code
+/// as its name.
 impl<E: Into<ApiError>> From<E> for Problem {
     fn from(error: E) -> Self {
         let error = error.into();

@@ -26,8 +26,9 @@ use crate::{
 };
 
 /// Maximum time to answer a request that creates or rotates a session, as a multiple of
-/// [`ApiSettings::call_timeout`]. Usually, these operations make at most five repository calls, one
-/// after the other. If Redis is so slow that more time is needed, a rotation does not begin.
+/// [`ApiSettings::call_timeout`]. Usually, such a request makes at most five repository calls, one
+/// after the other. If the store is so slow that the remaining time is too short for a rotation,
+/// the rotation does not begin.
 const NEW_SESSION_CALLS: u32 = 5;
 
 /// Number of steps from the move of the session to its new token until the end of a rotation. The
@@ -48,8 +49,8 @@ pub(crate) struct Requester<T = NewSession> {
 }
 
 impl<T> Requester<T> {
-    /// Returns `true` if the client still waits for the response and enough time is left to evict
-    /// older sessions.
+    /// Returns `true` if the client still waits for the response and enough time is left to end
+    /// older sessions of the subject that exceed its session limit.
     pub(crate) fn has_time_to_evict(&self) -> bool {
         self.has_time_for(1)
     }
@@ -65,8 +66,9 @@ impl<T> Requester<T> {
     }
 
     /// Returns `true` if the client still waits for the response to a rotation with an
-    /// `Idempotency-Key`. No time must be left for further steps: if this request ends before the
-    /// rotation has a result, a repetition of the request gets the result.
+    /// `Idempotency-Key`, and the time for the response has not passed. The rotation need not
+    /// complete within this time: if the client gets no result, it can repeat the request and gets
+    /// the result then.
     pub(crate) fn is_waiting(&self) -> bool {
         self.has_time_for(0)
     }
@@ -82,7 +84,7 @@ impl<T> Requester<T> {
 /// request was received. A shutdown waits for the operation.
 ///
 /// If the result cannot be delivered, the session is removed when the operation has ended. This is
-/// the case if the client has disconnected or the time has passed.
+/// the case if the client has disconnected or this time has passed.
 pub(crate) async fn deliver<R: SessionRepository>(
     request: &HttpRequest,
     sessions: &Sessions<R>,

@@ -32,8 +32,8 @@ pub(crate) fn contains_credentials(id: &str, headers: &HeaderMap) -> bool {
     fields().any(|field| id.contains_token(field) || id.contains_basic_credentials(field))
 }
 
-/// Returns `true` if `id`, which is ASCII, contains a word of a value in `form` that is long enough
-/// to be a session token.
+/// Returns `true` if `id`, which is ASCII, may contain a token of `form`. This is the case if `id`
+/// contains a word of a form value, and the word is long enough to be a session token.
 pub(crate) fn contains_token_in_form(id: &str, form: &[u8]) -> bool {
     let id = FoldedId::new(id);
     form_urlencoded::parse(form).any(|(_, value)| {
@@ -104,7 +104,8 @@ impl FoldedId {
 }
 
 /// Leaves out the hyphens of `text` and converts it to lower case, so that all spellings of a UUID
-/// become equal: a session token may also be written without hyphens or in upper case.
+/// become equal. An id must not reveal a token in another spelling either, such as without hyphens
+/// or in upper case.
 fn folded(text: &[u8]) -> impl Iterator<Item = u8> {
     let others = text.iter().filter(|byte| **byte != b'-');
     others.map(u8::to_ascii_lowercase)

@@ -26,8 +26,8 @@ impl Deadline {
         request.extensions().get::<Self>().map(|Self(at)| *at)
     }
 
-    /// Returns the error of a request whose deadline has passed. The aborted call may still have
-    /// taken effect in the store.
+    /// Returns the error of a request whose deadline has passed. The repository call that was
+    /// aborted at the deadline may still have taken effect in the store.
     pub(crate) fn exceeded() -> SessionError {
         RepositoryError::unavailable("no reply before the deadline of the request").into()
     }

@@ -6,7 +6,8 @@ use actix_web::http::header::{HOST, HeaderMap};
 /// host name, an IPv4 address or an IPv6 address in brackets, optionally with a port. The value may
 /// be empty.
 ///
-/// The framework rejects HTTP/1.1 requests without `Host`, and requests with several.
+/// The framework rejects HTTP/1.1 requests without a `Host` header, and requests with several
+/// `Host` headers.
 pub(crate) fn is_valid(headers: &HeaderMap) -> bool {
     let host = headers.get(HOST);
     host.is_none_or(|host| is_authority(host.as_bytes().trim_ascii()))

@@ -42,7 +42,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(4);
 ///
 /// A rotation moves the session only if more than half of the lease is left. In a cluster, the move
 /// has two steps, each of which may take one call timeout. With a call timeout above 7.5 s, the
-/// move may take longer than this half.
+/// lease may therefore end during the move.
 const MAX_LEASE: Duration = Duration::from_secs(30);
 
 /// Returns the idempotency key of a request, derived from the `Idempotency-Key` header field,

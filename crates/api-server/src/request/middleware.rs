@@ -136,8 +136,9 @@ fn add_headers(headers: &mut HeaderMap, request_id: HeaderValue) {
 ///
 /// The response is returned as an error of the framework. A `ServiceResponse` cannot be built,
 /// because it requires the request, and the panic has consumed the request. The response closes the
-/// connection, because the state of the connection is unknown. A request to a site (`is_to_site`)
-/// may have been sent before the panic.
+/// connection, because the state of the connection is unknown. The problem of a request to a site
+/// (`is_to_site`) has the outcome `unknown`, because the request may have been sent before the
+/// panic.
 fn failure(request_id: HeaderValue, origin: Option<HeaderValue>, is_to_site: bool) -> Error {
     let mut problem = problem_of_status(INTERNAL_SERVER_ERROR);
     if is_to_site {

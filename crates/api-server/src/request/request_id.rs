@@ -65,9 +65,9 @@ impl RequestId {
 /// contain a clone of the cell.
 pub(crate) type AcceptedId = Rc<OnceCell<RequestId>>;
 
-/// Uses the request id that the client set from now on, unless it contains a word of `form` that
-/// may be a token. `form` is the form in the request body. Does nothing if the extensions of the
-/// request contain no [`AcceptedId`].
+/// Replaces the generated request id by the id that the client set, unless that id contains a word
+/// of `form` that may be a token. `form` is the form in the request body. Does nothing if the
+/// extensions of the request contain no [`AcceptedId`].
 pub(crate) fn accept_id(request: &HttpRequest, form: &[u8]) {
     if let Some(accepted) = request.extensions().get::<AcceptedId>()
         && let Some(id) = RequestId::given(request.headers())

@@ -88,11 +88,11 @@ impl Route {
 ///
 /// A row names the path, the required credential and the format of errors, and then the methods
 /// with their handlers. `Get` means `GET` and `HEAD`, and `Probe` means `GET`, `HEAD` and
-/// `OPTIONS`. The path is a constant in the file of a handler, because the
-/// `#[utoipa::path]` of the handler also needs it. `<R>` marks a handler that is generic over the
-/// repository. `authenticated` marks a handler that requires `BearerAuth`. A row with
-/// `(below: PATH => HANDLER)` also covers all paths under its own path. Its handler serves `GET` of
-/// `PATH`, which is not in the OpenAPI description.
+/// `OPTIONS`. The path is a constant in the file of a handler, because the `#[utoipa::path]` of the
+/// handler also needs it. `<R>` marks a handler that is generic over the repository.
+/// `authenticated` marks a handler that requires `BearerAuth`. A row with
+/// `(below: PATH => HANDLER)` also covers all paths under its own path. `HANDLER` serves `GET`
+/// requests to `PATH`. `PATH` is not in the OpenAPI description.
 ///
 /// The rows in `any_method` list no methods, because their routes accept every method, on their
 /// path and on all paths under it. `mount` does not configure these routes.

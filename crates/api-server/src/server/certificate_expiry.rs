@@ -68,8 +68,9 @@ pub fn certificate_warnings(file: &Path) -> io::Result<Vec<CertificateWarning>> 
     chain_in(file).map(|chain| warnings(&chain))
 }
 
-/// Reads `file` every hour, and logs the [warnings](certificate_warnings) about its certificates: at
-/// once, after a change, and then once a day. Ignores a file that cannot be read. Never completes.
+/// Reads `file` every hour, and logs the [warnings](certificate_warnings) about its certificates:
+/// at once, after a change, and then once a day. Ignores a file that cannot be read. Never
+/// completes.
 pub async fn watch_certificate(file: PathBuf) {
     let mut logged = LoggedWarnings::new(file.clone());
     loop {
@@ -105,8 +106,8 @@ impl LoggedWarnings {
         Self { file, last: None }
     }
 
-    /// Logs the warnings about the certificates in `chain` at the time `now`, at most once a day for
-    /// the same warnings.
+    /// Logs the warnings about the certificates in `chain` at the time `now`, at most once a day
+    /// for the same warnings.
     pub(super) fn check(&mut self, chain: &[CertificateDer<'_>], now: Instant) {
         let warnings = warnings(chain);
         if self.was_logged(&warnings, now) {
@@ -164,8 +165,8 @@ fn warnings(chain: &[CertificateDer<'_>]) -> Vec<CertificateWarning> {
             validity.not_before.to_datetime(),
             validity.not_after.to_datetime(),
         );
-        // Certificates with a short lifetime are usually renewed when a third of it is left. If only
-        // half of that is left, the renewal has probably failed.
+        // Certificates with a short lifetime are usually renewed when a third of it is left. If
+        // only half of that is left, the renewal has probably failed.
         let warning_time = MAX_WARNING_TIME.min((until - from) / 6_i32);
         let problem = if from > now {
             Problem::NotValidBefore(from)

@@ -48,17 +48,17 @@ const MAX_WITHHELD: usize = 8 * 1_024;
 
 /// A client connection with timeouts and rules for pipelining that the framework lacks.
 ///
-/// The framework can limit only the time for the first request head of a connection, and rounds it
-/// to half a second, so that thousands of connections that were opened in the same half second would
-/// end in the same millisecond. `ClientStream` limits the time for each request head, the time that
-/// a connection is idle, and the time for writing a response.
+/// The framework can limit only the time for the first request head of a connection. It rounds this
+/// time to half a second, so that thousands of connections that were opened in the same half second
+/// would end in the same millisecond. `ClientStream` limits the time for each request head, the
+/// time that a connection is idle, and the time for writing a response.
 ///
 /// If requests are pipelined, the framework parses the next requests while it handles the first
 /// one. The response to the first request then depends on the last parsed request: for example, on
-/// the method `HEAD` or on `Connection: close`. `ClientStream` therefore delivers no
-/// byte of a request until the previous request is answered, and no byte after the last response of
-/// the connection (RFC 9112, sections 9.3.2 and 9.6). `ClientStream` delays bytes, but does not
-/// parse them. Bytes are changed only if [`upgrade_offer`] removes an offer, and the number of bytes
+/// the method `HEAD` or on `Connection: close`. `ClientStream` therefore delivers no byte of a
+/// request until the previous request is answered, and no byte after the last response of the
+/// connection (RFC 9112, sections 9.3.2 and 9.6). `ClientStream` delays bytes, but does not parse
+/// them. Bytes are changed only if [`upgrade_offer`] removes an offer, and the number of bytes
 /// stays the same.
 #[derive(Debug)]
 pub(crate) struct ClientStream<T> {
@@ -80,15 +80,15 @@ pub(crate) struct ClientStream<T> {
     read_timer: Option<Pin<Box<Sleep>>>,
     /// Timer for `write_allowance`. Runs while writes are blocked because the client does not read.
     write_timer: Option<Pin<Box<Sleep>>>,
-    /// Time for which writes of this response may still be blocked. Blocked writes use it up, and
-    /// written bytes add to it, up to [`WRITE_TIMEOUT`].
+    /// Time for which writes of the current response may still be blocked. The time while writes
+    /// are blocked is subtracted, and written bytes add time, up to [`WRITE_TIMEOUT`].
     write_allowance: Duration,
     _counted: CountGuard,
 }
 
 impl<T> ClientStream<T> {
-    /// Wraps the connection `io`. The guard `counted` counts the connection as open, and `place` is
-    /// its place within the limits of the listener, until the `ClientStream` is dropped.
+    /// Wraps the connection `io`. `place` counts the connection towards the limits of the listener,
+    /// and `counted` counts it as open. Both counts end when the `ClientStream` is dropped.
     pub(crate) fn new(io: T, place: Place, counted: CountGuard) -> Self {
         Self {
             io: Rc::new(RefCell::new(io)),
@@ -145,9 +145,9 @@ impl<T> ClientStream<T> {
         timer.as_mut().poll(cx)
     }
 
-    /// Waits until the client reads again. Fails with `TimedOut` if the client has read nothing for
-    /// [`WRITE_TIMEOUT`], if the client has read too slowly ([`MIN_READ_RATE`]) for a longer time,
-    /// or if the connection must make room for another connection.
+    /// Waits until the client reads again. Fails with `TimedOut` if `write_allowance` is used up:
+    /// the client has read nothing for [`WRITE_TIMEOUT`], or has long read more slowly than
+    /// [`MIN_READ_RATE`]. Also fails if the connection must make room for another connection.
     fn poll_write_timeout<R>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<R>> {
         let timed_out = || Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         self.connection.note_write_blocked();
@@ -185,7 +185,8 @@ impl<T> ClientStream<T> {
         }
     }
 
-    /// Adds the time in which a client that reads at [`MIN_READ_RATE`] reads `length` bytes.
+    /// Adds time to `write_allowance`: the time that a client needs to read `length` bytes at
+    /// [`MIN_READ_RATE`].
     fn note_written(&mut self, length: usize) {
         if self.write_allowance < WRITE_TIMEOUT {
             let earned = Duration::from_millis(length as u64 * 1_000 / MIN_READ_RATE);
@@ -350,8 +351,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ClientStream<T> {
     /// client has begun a request head, sends a 408 response first.
     fn end_overdue(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.connection.close_overdue_head() {
-            // Nothing else is being written, so the short response fits into the send buffer. If the
-            // connection is broken, nobody misses the response.
+            // Nothing else is being written, so the short response fits into the send buffer. If
+            // the connection is broken, the client does not need the response.
             let response = head_timeout::response();
             let _ = Pin::new(&mut *self.io.borrow_mut()).poll_write(cx, response.as_bytes());
         }

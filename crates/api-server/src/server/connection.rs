@@ -243,8 +243,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection if a request head has been arriving for too long. Returns `true` if a
-    /// response must be sent before.
+    /// If a request head has been arriving for too long, marks the connection as closing and
+    /// returns `true`. The caller must then send a 408 response.
     pub(crate) fn close_overdue_head(&self) -> bool {
         let is_overdue = self.is_head_overdue();
         if is_overdue {

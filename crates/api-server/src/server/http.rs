@@ -246,8 +246,8 @@ impl<B: MessageBody + Unpin> MessageBody for ServedBody<B> {
     }
 }
 
-/// Counts a failed client connection by `kind`. Connection failures are logged only at level
-/// `DEBUG`, because any client could fill the log with them.
+/// Counts a failed client connection. `kind` is the value of the metric label `kind`. Connection
+/// failures are logged only at level `DEBUG`, because any client could fill the log with them.
 fn count_failure(kind: &'static str) {
     tracing::debug!(kind, "Client connection failed");
     counter!("tee_session_connection_failures_total", "kind" => kind).increment(1);

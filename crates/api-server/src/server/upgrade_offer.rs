@@ -4,8 +4,8 @@ use memchr::memmem;
 
 const OPTION: &[u8] = b"upgrade";
 
-/// Replaces [`OPTION`] in the header `Connection`. The text has the same length, and the framework
-/// knows no option with this name.
+/// Text that replaces the option `upgrade` in the header `Connection`. It has the same length, and
+/// the framework ignores an option with this name.
 const REPLACEMENT: &[u8] = b"ignored";
 
 /// If `bytes` begin with a request head that offers a change of the protocol, such as to HTTP/2

@@ -30,7 +30,8 @@ const FAILURE_LOG_INTERVAL: Duration = Duration::from_secs(30);
 /// logged.
 const CONNECT_GRACE: Duration = Duration::from_secs(1);
 
-/// Time for which the store counts as misconfigured after it has refused a request.
+/// Time for which the store counts as misconfigured after it has refused a request because a
+/// permission or a command is missing.
 const MISCONFIGURED_FOR: Duration = Duration::from_secs(60);
 
 /// Health of the process, computed from the observations of all workers. Reading the health does
@@ -77,8 +78,8 @@ impl HealthMonitor {
         live.peek().is_some() && live.all(|observation| observation.is_up())
     }
 
-    /// Returns `true` if the last health check of a worker found that the store lacks a permission
-    /// or a command that the service always needs.
+    /// Returns `true` if at least one worker found, at its last health check, that the store lacks
+    /// a permission or a command that the service always needs.
     pub(crate) fn lacks_permissions(&self) -> bool {
         let observations = lock(&self.observations);
         let mut live = observations.iter().filter_map(Weak::upgrade);
@@ -90,8 +91,9 @@ impl HealthMonitor {
         *lock(&self.last_request_refused) = Some(Instant::now());
     }
 
-    /// Returns `true` if the store lacks a permission or a command: at the last health check of a
-    /// worker, or for a request within [`MISCONFIGURED_FOR`].
+    /// Returns `true` if the store lacks a permission or a command. Either at least one worker
+    /// found this at its last health check, or the store refused a request for this reason within
+    /// the last [`MISCONFIGURED_FOR`].
     pub(crate) fn is_misconfigured(&self) -> bool {
         let refused = *lock(&self.last_request_refused);
         refused.is_some_and(|at| at.elapsed() < MISCONFIGURED_FOR) || self.lacks_permissions()

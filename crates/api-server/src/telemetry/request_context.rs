@@ -17,9 +17,11 @@ pub(crate) struct RequestContext {
     pub(crate) route: &'static Route,
     /// Id of the request, unless `accepted_id` contains another one.
     request_id: RequestId,
-    /// Cell for the request id that the client set. `None` if `request_id` is final.
+    /// Cell that may later contain the request id that the client set. `None` if `request_id`
+    /// cannot change.
     accepted_id: Option<AcceptedId>,
-    /// Root span in which the request id is not recorded yet. `None` if `request_id` is final.
+    /// Root span in which the request id must still be recorded. `None` if there is no such span,
+    /// or if `request_id` cannot change.
     unrecorded: Option<Span>,
     /// Trace id and span id of the exported root span. `None` if the request is not exported.
     pub(crate) span_context: Option<SpanContext>,
@@ -50,8 +52,8 @@ impl RequestContext {
         }
     }
 
-    /// Returns the id that the client set if `accepted_id` contains it, or else `request_id`. The
-    /// returned id can therefore change when the form in the request body has been read.
+    /// Returns the id that the client set if `accepted_id` contains it, or else `request_id`. On a
+    /// route whose form contains a token, the returned id can change when the form has been read.
     pub(crate) fn request_id(&self) -> &RequestId {
         let accepted = self.accepted_id.as_ref().and_then(|id| id.get());
         accepted.unwrap_or(&self.request_id)
@@ -63,7 +65,7 @@ impl RequestContext {
     }
 
     /// Records the request id in `span`, the root span of the request, when this context is
-    /// dropped. Does nothing if the id is final, because `span` then already contains it.
+    /// dropped. Does nothing if the id cannot change, because `span` then already contains it.
     pub(crate) fn record_id_on_drop(&mut self, span: &Span) {
         self.unrecorded = self.accepted_id.is_some().then(|| span.clone());
     }

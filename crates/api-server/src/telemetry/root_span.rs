@@ -106,10 +106,12 @@ impl RootSpanBuilder for RequestSpan {
 }
 
 /// Decides whether the root span of a request is exported, and reads the trace context from the
-/// headers of the request. The trace context is `None` if the headers contain no valid trace
-/// context, or if the request has a token in its form. The trace context might contain this token,
-/// and it is needed before the form is read. Health probes are not exported, because they would
-/// make up most of the traces.
+/// headers of the request. Health probes are not exported, because they would make up most of the
+/// traces.
+///
+/// The trace context is `None` if the headers contain no valid trace context, or if the request has
+/// a token in its form. A client might have put this token into the trace context. This cannot be
+/// checked, because the form is read only after the root span was created.
 fn sample(request: &ServiceRequest, route: &Route) -> (bool, Option<Context>) {
     if route.path.starts_with("/health") {
         return (false, None);
@@ -210,7 +212,7 @@ mod tests {
         }
     }
 
-    /// Handler that returns a failing answer of a site.
+    /// Handler whose response passes on a 502 answer of a site.
     async fn site() -> HttpResponse {
         let mut answer = HttpResponse::BadGateway().finish();
         answer.extensions_mut().insert(FromSite);
@@ -294,7 +296,7 @@ mod tests {
     #[case::disconnected_client("/v1/introspect?hangs", true)]
     #[case::form_not_read("/v1/revoke", false)]
     #[actix_web::test]
-    async fn root_span_contains_the_request_id_of_the_client_only_if_the_form_was_read(
+    async fn root_span_of_a_token_form_has_the_request_id_of_the_client_only_if_the_form_was_read(
         #[case] path: &str,
         #[case] is_accepted: bool,
     ) {

@@ -142,8 +142,8 @@ mod tests {
 
     use super::*;
 
-    /// Error with the same text as the error with which rustls rejects a certificate that is marked
-    /// as an authority.
+    /// Error with the same text as the rustls error for a server certificate that is marked as a
+    /// certificate authority.
     #[derive(Debug, thiserror::Error)]
     #[error("CaUsedAsEndEntity")]
     struct CaUsedAsEndEntity;

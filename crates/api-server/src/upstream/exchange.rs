@@ -48,7 +48,7 @@ pub(crate) struct Exchange {
     pub(crate) body: Bytes,
 }
 
-/// Cookies of an answer that the first merge has not stored.
+/// Cookies of an answer that were not stored before the answer is passed on.
 enum Unkept {
     /// The store failed. The merge of these cookies is repeated.
     Repeated(SetCookieLines),
@@ -198,8 +198,8 @@ impl Exchange {
         }
     }
 
-    /// Repeats the merge of cookies that the first merge could not store, because the store failed.
-    /// Counts and logs the cookies that the first merge has not stored.
+    /// If the store failed, repeats the merge of the cookies in `unkept`. Counts and logs the final
+    /// outcome for these cookies. Does nothing if `unkept` is `None`.
     async fn merge_later<R: SessionRepository>(
         self,
         lifecycle: &Arc<Lifecycle>,

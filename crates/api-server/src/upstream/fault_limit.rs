@@ -9,12 +9,12 @@ use std::{
 use tee_session_domain::LogLimit;
 use tee_session_upstream::Site;
 
-/// Minimum interval between two log lines about one cause of faults of one site.
+/// Minimum interval between two log lines about faults of one site with the same cause.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Maximum number of stored entries: pairs of an origin and a cause, each with its last log line.
-/// If there are more, entries whose line is older than [`INTERVAL`] are removed. Fewer lines than
-/// this maximum can be logged within [`INTERVAL`] (10 per second).
+/// Maximum number of stored entries: pairs of an origin and a cause, each with the time of its last
+/// log line. If there are more entries, those older than [`INTERVAL`] are removed. The others are
+/// fewer than this maximum, because at most 10 lines per second are logged.
 const MAX_FAULTS: usize = 1_024;
 
 /// Rate limits for log lines about faults of sites: one for each origin and cause, and one for all

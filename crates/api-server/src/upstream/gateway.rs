@@ -71,9 +71,10 @@ impl Gateway {
         self.bounds.watch(&session.to_string())
     }
 
-    /// Releases the permit for all exchanges if the body of the request is still to be read. Slow
-    /// bodies have a limit of their own, and must not use up the limit on exchanges.
-    /// [`place`](Self::place) acquires a permit again.
+    /// If the request has a body, releases the permit that counts towards the limit on all
+    /// exchanges. Bodies that are still arriving have a separate limit, so that slow clients cannot
+    /// use up the limit on exchanges. When the body has been read, [`place`](Self::place) acquires
+    /// a permit again.
     pub(crate) fn release_until_body_is_read(request: &HttpRequest) {
         let fields = request.headers();
         let length = fields.get(CONTENT_LENGTH);

@@ -16,7 +16,7 @@ type Updates = AsyncMutex<Vec<SetCookieLines>>;
 const MAX_MERGES: usize = 1_024;
 
 /// Maximum number of pending late merges of one session. Also the maximum number of completed late
-/// merges that are remembered for the next late merge.
+/// merges that are remembered, so that the next late merge may replace their cookies.
 const MAX_OF_SESSION: usize = 256;
 
 static PLACES: Semaphore = Semaphore::const_new(MAX_MERGES);

@@ -55,7 +55,8 @@ pub(super) fn broken_off(site: &SiteLabel, called: &Site, error: &BodyError) {
     });
 }
 
-/// Logs that the first merge of the cookies of an answer did not store them.
+/// Logs that cookies of an answer were not stored before the answer was passed on. `outcome` is the
+/// final outcome for these cookies. Logs nothing if a later merge has stored them.
 pub(super) fn cookies_not_kept_at_once(site: &SiteLabel, token: &SessionToken, outcome: Unsaved) {
     let (token_prefix, site) = (token.prefix(), site.as_str());
     match outcome {

@@ -98,7 +98,8 @@ pub(crate) fn count_refused() {
     counter!(REQUESTS, "site" => "unknown", "outcome" => code).increment(1);
 }
 
-/// Outcome of cookies that the first merge has not stored: the value of the label `outcome`.
+/// Final outcome for cookies that were not stored before the answer was passed on: the value of the
+/// label `outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unsaved {
     /// The store failed at first. A later merge has stored the cookies.
@@ -122,7 +123,7 @@ impl Unsaved {
     }
 }
 
-/// Counts an answer with cookies that the first merge has not stored.
+/// Counts an answer whose cookies were not stored before the answer was passed on.
 pub(super) fn count_unsaved(outcome: Unsaved) {
     outcome.counter().increment(1);
 }

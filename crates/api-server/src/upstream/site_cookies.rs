@@ -98,7 +98,7 @@ pub(super) fn cookies_of(
 /// Result of a merge of cookies into a session.
 #[derive(Debug)]
 pub(super) enum Merge {
-    /// The cookies were stored, or do not belong to the session any more.
+    /// The cookies were stored, or were left out because the session now belongs to another site.
     Done,
     /// The session has ended, or its token was rotated. The cookies were not stored.
     Gone,
@@ -106,18 +106,18 @@ pub(super) enum Merge {
     NotKept,
 }
 
-/// Merges `update` into the session. The merge takes at most `call_timeout`.
+/// Merges `update` into the session. The merge takes at most `answer_timeout`.
 pub(super) async fn merge<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
     update: &SetCookieLines,
-    call_timeout: Duration,
+    answer_timeout: Duration,
 ) -> Merge {
     let merge = async {
         let loaded = sessions.load_for_merge(token).await?;
         sessions.merge_loaded(token, loaded, update, |_| true).await
     };
-    let merged = abort_at(Instant::now() + call_timeout, merge).await;
+    let merged = abort_at(Instant::now() + answer_timeout, merge).await;
     cookie_merges::count(Source::Gateway, &merged);
     match merged {
         Ok(merged) => {
@@ -146,7 +146,7 @@ pub(super) async fn merge_later<R: SessionRepository>(
     sessions: &Sessions<R>,
     token: &SessionToken,
     update: &SetCookieLines,
-    call_timeout: Duration,
+    answer_timeout: Duration,
 ) -> bool {
     let until = Instant::now() + RETRY_FOR;
     let Some(turn) = Turn::of(SessionId::of(token)) else {
@@ -166,7 +166,7 @@ pub(super) async fn merge_later<R: SessionRepository>(
         loop {
             sleep(delay).await;
             delay = (delay * 2).clamp(FIRST_RETRY_AFTER, MAX_RETRY_AFTER);
-            match merge(sessions, token, &update, call_timeout).await {
+            match merge(sessions, token, &update, answer_timeout).await {
                 Merge::Done => {
                     remember(&mut earlier, update);
                     return true;

@@ -42,9 +42,9 @@ pub(crate) struct ParsedLogin {
 
 impl CreateSession {
     /// Parses and validates the request body of `POST /v1/sessions`. Leaves out cookies that a
-    /// session cannot hold, because a client that passes on the cookies of a site cannot change
-    /// them. If several members are invalid, the error lists all of them, but at most
-    /// [`MAX_ERRORS`] errors for cookies.
+    /// session cannot hold, and does not reject the request: the client only passes on the cookies
+    /// of a site, and cannot correct them. If several members are invalid, the error lists all of
+    /// them, but at most [`MAX_ERRORS`] errors for cookies.
     pub(crate) fn parse(
         body: &[u8],
         allowed_hosts: &AllowedHosts,

@@ -38,7 +38,7 @@ impl<'a> From<&'a CookieAttributes> for AttributesBody<'a> {
     }
 }
 
-/// A cookie whose name the member `cookies` already contains, with another domain or path.
+/// A cookie that has the same name as a cookie in the member `cookies`, but another domain or path.
 #[derive(Serialize, ToSchema)]
 #[schema(as = OtherCookie)]
 pub(crate) struct OtherCookieBody<'a> {
@@ -57,7 +57,8 @@ pub(super) struct JarMembers<'a> {
     /// Attributes of the cookies that the site has set, by cookie name. Cookies that were set at
     /// login or by a patch have no attributes.
     pub(super) cookie_attributes: BTreeMap<&'a str, AttributesBody<'a>>,
-    /// Cookies whose name the member `cookies` already contains, with another domain or path.
+    /// Cookies that have the same name as a cookie in the member `cookies`, but another domain or
+    /// path.
     pub(super) other_cookies: Vec<OtherCookieBody<'a>>,
 }
 

@@ -9,7 +9,7 @@ use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 /// Length, in bytes, of the text of a time, such as `2026-01-15T10:30:00.123456Z`.
 pub(super) const TIMESTAMP_LEN: usize = 27;
 
-/// Length, in bytes, of the text of a time before its fraction.
+/// Length, in bytes, of the text of a time up to its seconds, such as `2026-01-15T10:30:00`.
 const WHOLE_SECONDS_LEN: usize = 19;
 
 /// A time that is serialized in UTC, in the format of RFC 3339, always with six digits after the

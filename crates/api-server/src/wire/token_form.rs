@@ -23,8 +23,8 @@ pub(crate) struct TokenForm {
 impl PartialSchema for TokenForm {
     /// Describes the form. The schema of `token` allows every text that is not empty, because a
     /// malformed token is not a parse error. For the custom format `any-token`, the API tests
-    /// generate well-formed tokens and other texts. Other parameters are texts and not lists,
-    /// because a repeated parameter is an error.
+    /// generate well-formed tokens and other texts. The schema allows unknown parameters with one
+    /// text as the value. It does not allow lists, because a repeated parameter is an error.
     fn schema() -> RefOr<Schema> {
         let text = || ObjectBuilder::new().schema_type(Type::String);
         let token = text()
@@ -103,7 +103,7 @@ mod tests {
     #[case::trailing_space("token=1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed+")]
     #[case::upper_case("token=1B9D6BCD-BBFD-4B2D-9B5D-AB8DFBBD4BED")]
     #[case::not_utf_8("token=%ff%fe")]
-    fn text_that_is_not_a_session_token_is_parsed_as_none(#[case] body: &str) {
+    fn token_parameter_that_is_not_a_session_token_is_parsed_as_none(#[case] body: &str) {
         assert_eq!(TokenForm::parse(body.as_bytes()).unwrap().token, None);
     }
 

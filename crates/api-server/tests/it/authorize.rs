@@ -91,8 +91,8 @@ async fn authorize_returns_the_base_url_as_ascii_in_the_header_and_unchanged_in_
     assert_eq!(body["extra"]["base_url"], given);
 }
 
-/// A gateway passes on the target, the cookies and the query of the request of another application.
-/// Neither their size nor their content may change the response.
+/// A gateway copies the target with its query, and the cookies, from a request to another
+/// application. Neither their size nor their content may change the response.
 #[tokio::test]
 async fn authorize_ignores_a_token_in_the_query_and_large_cookies_and_a_long_request_target() {
     let app = TestApp::spawn(Store::Memory).await;

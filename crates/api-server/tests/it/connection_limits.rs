@@ -225,7 +225,7 @@ async fn busy_connections_stay_open_and_health_probes_succeed_at_the_connection_
 }
 
 #[tokio::test]
-async fn trusted_proxies_may_open_more_connections_than_one_address() {
+async fn trusted_proxy_may_open_more_connections_than_the_limit_per_address() {
     let app = with_limits(4 * MAX, Some(10))
         .with(|settings| settings.trusted_proxies = "127.0.0.2".parse().unwrap())
         .spawn(Store::Memory)

@@ -67,7 +67,7 @@ async fn health_reports_healthy_and_redis_not_connected_with_the_in_memory_store
 
 /// Tests the response body for each state in which the instance is not ready.
 #[tokio::test]
-async fn readiness_states_have_the_bodies_of_the_api_description() {
+async fn readiness_body_names_the_state_starting_store_unavailable_or_draining() {
     const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     let mut redis = RedisProcess::start().await;
     redis.kill().await;
@@ -126,7 +126,7 @@ async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
 #[case::login("/v1/sessions", "the login has no token yet; repeat the request")]
 #[case::rotation("/v1/session/rotate", "the session may still be alive")]
 #[tokio::test]
-async fn detail_of_a_503_says_no_token_yet_for_a_login_and_session_may_be_alive_for_a_rotation(
+async fn detail_of_a_503_says_that_a_login_has_no_token_yet_or_that_the_session_may_be_alive(
     #[case] path: &str,
     #[case] expected: &str,
     #[values(None, Some("a-key-of-this-request"))] idempotency_key: Option<&str>,

@@ -8,7 +8,8 @@ use crate::{
     test_app::{TestApp, assert_problem},
 };
 
-/// A request id that is long enough to contain a token.
+/// A request id that has the length of a token. Responses must contain this id, because it is not
+/// the token of the request.
 const REQUEST_ID: &str = "0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d";
 
 /// Checks a panic in a request handler, and a panic in a background task. Logouts and token

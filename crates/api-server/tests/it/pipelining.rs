@@ -183,7 +183,7 @@ async fn request_with_a_body_does_not_affect_the_next_request(#[case] is_chunked
     assert!(answers[2].body.contains("access_token"));
 }
 
-/// Sends a request with a body and then another request, in pieces of any size.
+/// Sends requests with and without a body, in pieces of `size` bytes.
 #[rstest]
 #[tokio::test]
 async fn requests_that_arrive_in_pieces_are_answered(#[values(1, 7, 100)] size: usize) {
@@ -326,8 +326,8 @@ async fn pipelined_requests_are_answered_if_the_client_closes_its_sending_side_a
     assert_eq!(answers, REQUESTS);
 }
 
-/// The data of a chunk ends with a line feed, and the end of the chunk arrives later than this
-/// data. The body must be read without delay.
+/// If the data of a chunk ends with a line feed, the line feed and the later `\r\n` form an empty
+/// line, which could be the end of the body. The rest of the body must still be read at once.
 #[rstest]
 #[case::after_a_line_feed("\n", &["\r\n0\r\n\r\n"])]
 #[case::in_pieces("\n", &["\r\n", "0\r\n", "\r\n"])]

@@ -81,7 +81,8 @@ async fn proxied_create_requests_return_403_if_no_service_clients_are_configured
     assert_problem(response, 403, "insufficient_scope").await;
 }
 
-/// HTTP/1.0 is the default of nginx for upstream servers.
+/// An HTTP/1.0 request counts as proxied, because nginx sends HTTP/1.0 to upstream servers by
+/// default.
 #[tokio::test]
 async fn http_1_0_request_returns_403_if_no_service_clients_are_configured() {
     let app = TestApp::spawn(Store::Memory).await;

@@ -52,7 +52,7 @@ async fn revoke(app: &TestApp, id: &str) -> Response {
 #[case::memory(Store::Memory)]
 #[case::redis(Store::Redis)]
 #[tokio::test]
-async fn get_at_the_location_of_a_new_session_succeeds_without_renewing_the_idle_timeout(
+async fn get_of_the_location_url_of_a_new_session_does_not_renew_the_idle_timeout(
     #[case] store: Store,
 ) {
     let app = TestApp::builder().policy(60, None).spawn(store).await;
@@ -171,7 +171,7 @@ async fn subject_is_returned_by_get_by_authorize_and_by_introspect_but_the_label
 #[case::space("a b", "a%20b")]
 #[case::reserved("ü%&=+/-._~", "%C3%BC%25%26%3D%2B%2F-._~")]
 #[tokio::test]
-async fn subject_beyond_visible_ascii_is_percent_encoded_in_a_header_of_its_own(
+async fn authorize_returns_a_subject_that_is_not_visible_ascii_in_x_session_subject_encoded(
     #[case] subject: &str,
     #[case] encoded: &str,
 ) {

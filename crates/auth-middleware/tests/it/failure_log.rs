@@ -119,7 +119,7 @@ fn log_lines_of_each_kind_of_store_failure_have_their_own_rate_limit() {
     10
 )]
 #[actix_web::test]
-async fn log_lines_of_repeated_deletions_that_change_nothing_are_limited(
+async fn log_lines_of_deletions_with_unknown_tokens_or_corrupt_records_are_limited_per_second(
     #[case] repository: CountingRepository,
     #[case] event: &str,
     #[case] per_second: usize,

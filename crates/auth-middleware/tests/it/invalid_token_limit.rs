@@ -22,6 +22,7 @@ use tee_session_test_support::CapturedLogs;
 const BURST: u32 = 2;
 const ADDRESS: &str = "192.0.2.1:5000";
 const OTHER_ADDRESS: &str = "192.0.2.2:5000";
+const IDEMPOTENCY_KEY: (&str, &str) = ("idempotency-key", "8e03978e-40d5-43dd-bc93-6894a57f9324");
 const NOT_FOUND: &str = "Session not found";
 const REFUSED: &str = "Client exceeded the limit of invalid tokens: answered with 429";
 
@@ -197,6 +198,33 @@ async fn response_429_of_the_handler_keeps_its_own_outcome() {
     let app = init_service(App::new().service(resource)).await;
     let body: serde_json::Value = read_body_json(send!(&app, ADDRESS, "Bearer x")).await;
     assert_eq!(body["outcome"], "unknown");
+}
+
+/// A rotation invalidates the token of its request, so the repetition of the request has an invalid
+/// token. Only the inner service can recognise the repetition, by its `Idempotency-Key`.
+#[rstest]
+#[case::possible_repetition(TestRequest::post().insert_header(IDEMPOTENCY_KEY), StatusCode::OK)]
+#[case::no_key(TestRequest::post(), StatusCode::TOO_MANY_REQUESTS)]
+#[case::other_method(
+    TestRequest::get().insert_header(IDEMPOTENCY_KEY),
+    StatusCode::TOO_MANY_REQUESTS
+)]
+#[actix_web::test]
+async fn client_over_the_limit_reaches_the_inner_service_only_by_post_with_an_idempotency_key(
+    #[case] request: TestRequest,
+    #[case] status: StatusCode,
+) {
+    let (sessions, limiter) = (create_sessions(), create_limiter());
+    let client = "192.0.2.1".parse().unwrap();
+    while limiter.as_ref().unwrap().take(client) {}
+    let limit = LimitInvalidTokens::new(sessions, limiter);
+    let replayed = web::route().to(HttpResponse::Ok);
+    let app =
+        init_service(App::new().service(web::resource("/").wrap(limit).route(replayed))).await;
+    let request = request.peer_addr(ADDRESS.parse().unwrap());
+    let authorization = (header::AUTHORIZATION, bearer(&SessionToken::generate()));
+    let response = call_service(&app, request.insert_header(authorization).to_request()).await;
+    assert_eq!(response.status(), status);
 }
 
 #[actix_web::test]

@@ -134,8 +134,8 @@ fn respond_in_progress() -> Step {
     Step::problem(409, "idempotency_in_progress", &[("Retry-After", "0")])
 }
 
-/// The service is still handling the first request of the call. Attempts that are answered with
-/// `idempotency_in_progress` do not count towards the maximum number of attempts.
+/// The service answers a retry with `idempotency_in_progress` while it handles the first request of
+/// the call. These answers do not count towards the maximum number of attempts.
 #[rstest]
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
@@ -195,7 +195,9 @@ async fn outcome_stays_unknown_if_a_later_attempt_is_rejected_temporarily(
 #[case::create(AnyCall::Create)]
 #[case::rotate(AnyCall::Rotate)]
 #[tokio::test]
-async fn retry_that_gets_401_returns_this_error_with_a_known_outcome(#[case] call: AnyCall) {
+async fn create_or_rotate_whose_retry_gets_401_returns_this_error_with_a_known_outcome(
+    #[case] call: AnyCall,
+) {
     let gone = Step::problem(401, "invalid_token", &[]);
     let server = ScriptedServer::start([Step::HangUp, gone]).await;
     let error = call.make(&create_client(&server)).await.unwrap_err();

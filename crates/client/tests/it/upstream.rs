@@ -36,7 +36,7 @@ async fn answer_of_the_site_is_returned_for_every_status(#[case] status: u16) {
 #[case::joined_by_a_proxy("1.1 tee-session, 1.1 cdn")]
 #[case::joined_behind_a_proxy_of_the_site("1.1 varnish,1.1 tee-session")]
 #[tokio::test]
-async fn answer_of_the_site_is_recognised_by_via_also_if_proxies_add_to_the_field(
+async fn answer_of_the_site_is_recognised_by_its_via_header_even_if_proxies_append_to_it(
     #[case] via: &str,
 ) {
     let server = ScriptedServer::start([Step::answer(404, &[("Via", via)], "<html>")]).await;

@@ -1,5 +1,5 @@
-//! Session store without subjects: a map that keeps each session as bytes. Fewer than 100 lines of
-//! code, to be copied as the `src/lib.rs` of an adapter.
+//! Example of an adapter without subjects: it keeps each session as bytes in a map. Copy this file,
+//! which has fewer than 100 lines of code, as the `src/lib.rs` of your own adapter.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{collections::HashMap, time::Duration};
@@ -19,9 +19,11 @@ type Record = (Vec<u8>, OffsetDateTime);
 
 type Records = HashMap<SessionId, Record>;
 
-/// All clones use the same map and the same clock. An adapter of a database has a connection
-/// instead of the map, corrects its clock with times of the database, and implements `ping`. The
+/// Repository that stores sessions in a map. All clones use the same map and the same clock. The
 /// fields are public for the harness of the contract suite.
+///
+/// An adapter for a database has a connection instead of the map. It also corrects its clock with
+/// the times that the database reports, and implements `ping`.
 #[derive(Clone, Default)]
 pub struct MapRepository(pub Arc<Mutex<Records>>, pub Arc<StoreClock>);
 

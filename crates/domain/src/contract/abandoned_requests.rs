@@ -1,5 +1,6 @@
-//! Contract tests of abandoned requests with an `Idempotency-Key`: a repetition finishes the
-//! operation of a request that its instance has not finished.
+//! Contract tests of abandoned requests with an `Idempotency-Key`. A request is abandoned if its
+//! server instance stops before the operation is finished. A repetition then finishes the
+//! operation.
 
 use futures_util::future::join_all;
 

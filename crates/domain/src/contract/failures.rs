@@ -87,8 +87,8 @@ pub async fn damaged_record_is_reported_as_corrupt_and_kept<H: Harness>(harness:
     }
 }
 
-/// No text of an error, `Display` or `Debug`, contains a token or a cookie. The rule collects the
-/// errors of all operations, for a damaged record and for an unreachable store.
+/// No error contains a token or a cookie value in its `Display` or `Debug` text. The rule checks
+/// the errors of all operations, for a damaged record and for an unreachable store.
 pub async fn errors_contain_no_token_and_no_cookie<H: Harness>(harness: &H) {
     const RULE: &str = "errors_contain_no_token_and_no_cookie";
     const COOKIE: &str = "a-cookie-value-that-no-error-contains";
@@ -169,7 +169,7 @@ fn report_skipped(rule: &str, method: &str) {
 
 type Failure = Option<(&'static str, RepositoryError)>;
 
-/// Runs a call and returns its error, if it fails.
+/// Runs a call. Returns `operation` and the error of the call, or `None` if the call succeeds.
 fn failure<'a, T>(
     operation: &'static str,
     call: impl Future<Output = Result<T, RepositoryError>> + 'a,

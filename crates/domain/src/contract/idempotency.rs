@@ -126,8 +126,8 @@ pub async fn first_idempotency_record_with_a_key_is_kept_and_read_back_unchanged
     );
 }
 
-/// An idempotency record is replaced or removed only by a caller that knows its current revision,
-/// even if the content of the record is the same.
+/// An idempotency record is replaced or removed only if the caller passes its current revision.
+/// Each replacement creates a new revision, even if the content stays the same.
 pub async fn idempotency_record_is_changed_only_with_its_current_revision<H: Harness>(harness: &H) {
     let repository = harness.repository();
     let (store, request) = (repository.idempotency(), request("body"));

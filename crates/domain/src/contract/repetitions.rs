@@ -267,8 +267,8 @@ pub async fn exactly_one_of_a_rotation_with_a_key_and_one_without_succeeds<H: Ha
     }
 }
 
-/// If too little time is left for the last steps of a rotation, the rotation fails and the old
-/// token stays valid. A repetition can start the rotation again at once.
+/// If the caller of a rotation reports that too little time is left, the rotation fails and the old
+/// token stays valid. A repetition succeeds at once, without waiting for a lease to end.
 pub async fn rotation_without_time_keeps_the_old_token_and_can_be_repeated<H: Harness>(
     harness: &H,
 ) {

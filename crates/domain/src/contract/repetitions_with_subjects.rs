@@ -189,8 +189,8 @@ pub async fn revoked_session_is_not_returned_by_a_repeated_rotation<H: Harness>(
 }
 
 /// Each request has a lease that ends at once, so the requests take over the operation from one
-/// another. The subject has reached its session limit. No request may end the session whose token
-/// is returned.
+/// another. The subject has a session limit of 1, and each request enforces it. No request may end
+/// the session whose token is returned.
 pub async fn creations_that_take_over_from_each_other_keep_the_delivered_session_at_the_limit<
     H: Harness,
 >(

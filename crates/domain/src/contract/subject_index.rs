@@ -15,7 +15,7 @@ fn subject(name: &str) -> Subject {
 }
 
 /// Adds a session of the subject to the index and stores its record, as the session manager does.
-/// `succeeds` is the old token if the session was rotated.
+/// If the session is the result of a rotation, `succeeds` is its old token.
 async fn add_session<R: SessionRepository>(
     repository: &R,
     subject: &Subject,
@@ -134,10 +134,10 @@ pub async fn removing_older_sessions_keeps_newer_sessions<H: Harness>(harness: &
     );
 }
 
-/// After a revocation, `contains` returns `false` for every session that was added before the
-/// revocation, and for every rotated session that has the position of such a session in the index.
-/// For a session that was added later, `contains` returns `true` only if the caller passes the
-/// position of this revocation.
+/// `contains` returns `false` for a session that was added before the last revocation of the
+/// subject. It also returns `false` if such a session was rotated later, because a rotated session
+/// keeps its position in the index. For a session that was added after the revocation, `contains`
+/// returns `true`, but only if the caller passes this revocation and not an earlier one.
 pub async fn index_contains_no_session_from_before_a_revocation<H: Harness>(harness: &H) {
     let (repository, subject) = (harness.repository(), subject("member"));
     let (older, before) = add_session(&repository, &subject, None).await;
@@ -190,8 +190,8 @@ pub async fn index_contains_no_session_from_before_a_revocation<H: Harness>(harn
     );
 }
 
-/// The position of a revocation is its time on the store's clock, in microseconds since the Unix
-/// epoch. The repository's `now` returns the same time.
+/// The position of a revocation is the time of the revocation on the store's clock, in microseconds
+/// since the Unix epoch. The repository's `now` agrees with this clock.
 pub async fn position_of_a_revocation_is_its_time_on_the_store_clock<H: Harness>(harness: &H) {
     // The local copy of the store's clock can be wrong by the duration of a call.
     const TOLERANCE: Duration = Duration::from_secs(10);

@@ -243,8 +243,9 @@ pub async fn rotated_session_is_listed_under_its_new_id<H: Harness>(harness: &H)
     );
 }
 
-/// A live session is found by its session id. This does not renew its idle timeout. If a subject is
-/// given, only a session of this subject is found, and the result contains its details.
+/// A live session is found by its session id, and its idle timeout is not renewed. If the caller
+/// passes a subject, only a session of this subject is found, and the result contains its label and
+/// other details.
 pub async fn session_is_found_by_its_id<H: Harness>(harness: &H) {
     let sessions = manager(harness, 6);
     let new = store_session_of(&sessions, "member", "telephone").await;

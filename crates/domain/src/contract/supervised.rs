@@ -76,7 +76,8 @@ impl<H: Harness> Harness for Supervised<H> {
     }
 }
 
-/// Repository of [`Supervised`].
+/// Repository that forwards each call to the adapter's repository, and supervises the call as
+/// [`Supervised`] describes.
 #[derive(Debug, Clone)]
 pub struct SupervisedRepository<R: SessionRepository> {
     inner: R,
@@ -231,7 +232,8 @@ impl<R: SessionRepository> SessionRepository for SupervisedRepository<R> {
     }
 }
 
-/// Subject index of [`SupervisedRepository`].
+/// Subject index that forwards each call to the adapter's index, and supervises the call as
+/// [`Supervised`] describes.
 #[derive(Debug, Clone)]
 pub struct SupervisedIndex<I> {
     inner: I,
@@ -299,7 +301,8 @@ impl<I: SubjectIndex> SubjectIndex for SupervisedIndex<I> {
     }
 }
 
-/// Store of idempotency records of [`SupervisedRepository`].
+/// Idempotency store that forwards each call to the adapter's store, and supervises the call as
+/// [`Supervised`] describes.
 #[derive(Debug, Clone)]
 pub struct SupervisedIdempotency<S> {
     inner: S,

@@ -23,8 +23,8 @@ fn is_not_found(error: &UpdateError) -> bool {
     matches!(error, UpdateError::Session(SessionError::NotFound))
 }
 
-/// An update changes only the cookies that the patch names. All other attributes of the session
-/// stay unchanged.
+/// An update changes only the cookies that the patch names. The base URL, subject, label and
+/// creation time of the session stay unchanged.
 pub async fn updated_cookies_are_read_back<H: Harness>(harness: &H) {
     let sessions = manager(harness, 60);
     let new = store_session_with_label(&sessions, "telephone").await;

@@ -27,7 +27,7 @@ pub(super) struct Answer<'a> {
     pub(super) date: Option<OffsetDateTime>,
 }
 
-/// A cookie of a `Set-Cookie` line that passed the checks of the line, with its attributes.
+/// A cookie that [`accept`] has accepted, with its attributes.
 pub(super) struct Accepted<'a> {
     pub(super) name: &'a str,
     pub(super) value: &'a str,

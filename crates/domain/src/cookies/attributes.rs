@@ -21,8 +21,8 @@ pub struct CookieAttributes {
 }
 
 impl CookieAttributes {
-    /// Returns the scope of a cookie without a known scope (a cookie that no `Set-Cookie` line has
-    /// set). The scope is derived from the base URL of the session.
+    /// Returns the attributes that are assumed for a cookie without attributes (a cookie that no
+    /// `Set-Cookie` line has set): the host of the base URL, and the path `/`.
     pub(super) fn of_login(base_url: Option<&CookieUrl>) -> Self {
         Self {
             domain: base_url.map(|url| url.host.clone()).unwrap_or_default(),
@@ -53,8 +53,8 @@ impl CookieAttributes {
         is_host && matching::path_matches(&url.path, &self.path) && (url.is_https || !self.secure)
     }
 
-    /// Returns `true` if both scopes have the same domain and path. A cookie replaces a cookie with
-    /// the same name, domain and path.
+    /// Returns `true` if `self` and `other` have the same domain and path. A cookie replaces a
+    /// cookie with the same name, domain and path.
     pub(super) fn has_scope_of(&self, other: &Self) -> bool {
         self.domain == other.domain && self.path == other.path
     }

@@ -191,7 +191,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parsing_arbitrary_text_as_a_cookie_date_does_not_panic(text in any::<String>(), date in "[0-9A-Za-z:, -]{0,40}") {
+        fn parsing_arbitrary_text_as_a_cookie_date_does_not_panic(
+            text in any::<String>(),
+            date in "[0-9A-Za-z:, -]{0,40}",
+        ) {
             let _ = (parse_cookie_date(&text), parse_cookie_date(&date));
         }
     }

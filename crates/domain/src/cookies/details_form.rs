@@ -8,7 +8,7 @@ use super::{Cookies, attributes::CookieAttributes, other_cookie::OtherCookie};
 
 /// Binary form of the cookie data that is not part of the flat map (the map of cookie names to
 /// values). The form is encoded with [postcard](https://postcard.jamesmunns.com/wire-format). The
-/// fields of this struct must not change.
+/// fields of this struct must not change, because stored records contain this form.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct DetailsForm<'a> {
     /// Attributes of the cookies in the flat map, in the order of the map.
@@ -71,9 +71,9 @@ impl Cookies {
     }
 
     /// Adds the details in `bytes` to these cookies: the attributes of the cookies in the flat map,
-    /// and the cookies outside it. `bytes` begins with the result of
-    /// [`details_to_bytes`](Self::details_to_bytes). Returns the cookies unchanged if `bytes`
-    /// cannot be decoded, or does not fit the flat map.
+    /// and the cookies outside it. `bytes` is the result of
+    /// [`details_to_bytes`](Self::details_to_bytes). Any bytes after this result are ignored.
+    /// Returns the cookies unchanged if `bytes` cannot be decoded, or does not fit the flat map.
     #[must_use]
     pub fn with_details_from_bytes(self, bytes: &[u8]) -> Self {
         if bytes.is_empty() {
@@ -119,7 +119,7 @@ impl<'a> DetailsForm<'a> {
         cookies.with_details(attributes.collect(), others.collect())
     }
 
-    /// Returns the maximum length of the encoded form in bytes.
+    /// Returns an upper bound for the length of the encoded form in bytes.
     pub(crate) fn max_len(&self) -> usize {
         // A length, a number or a mark takes at most ten bytes.
         let own = |own: &AttributesForm<'_>| own.domain.len() + own.path.len() + 50;

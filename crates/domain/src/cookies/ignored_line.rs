@@ -5,7 +5,7 @@ use super::rules::CookieRule;
 /// A `Set-Cookie` line that was ignored, with the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IgnoredLine {
-    /// Position of the `Set-Cookie` line in the request, from 0.
+    /// Position of the line among the `Set-Cookie` lines of the answer, from 0.
     pub index: usize,
     /// Reason why the line was ignored.
     pub reason: IgnoreReason,
@@ -15,15 +15,15 @@ pub struct IgnoredLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IgnoreReason {
-    /// The line contains a control character, or a cookie without a name has a value that cannot be
-    /// sent.
+    /// The line contains a forbidden control character, or the cookie has no name and a value that
+    /// is empty or contains `=`.
     Syntax,
     /// The attribute `Domain` is a public suffix, or does not match the host of the URL.
     Domain,
     /// The URL is not `https`, and the cookie is `Secure` or would replace a `Secure` cookie.
     Insecure,
-    /// The name begins with `__Host-` or `__Secure-`, and the cookie lacks the attributes that
-    /// these names require.
+    /// The name begins with `__Host-` or `__Secure-`, and the cookie lacks the attributes that this
+    /// prefix requires. Or the cookie has no name, and its value begins with one of the prefixes.
     Prefix,
     /// The name and the value of the cookie together are too long.
     TooLarge,

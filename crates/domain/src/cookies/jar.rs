@@ -1,5 +1,5 @@
-//! Storage of the cookies of a session: one text with the names and values of the flat map, and the
-//! details of the cookies.
+//! Storage of the cookies of a session: one text with the names and values in the flat map, and,
+//! apart from it, the attributes and the cookies outside the flat map.
 
 use std::sync::OnceLock;
 

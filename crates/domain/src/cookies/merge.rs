@@ -22,8 +22,7 @@ pub(super) struct Entry<'a> {
     pub(super) name: &'a str,
     pub(super) value: Option<&'a str>,
     pub(super) attributes: Option<Cow<'a, CookieAttributes>>,
-    /// Rank of the cookie in the order in which the cookies got their values. A newer cookie has a
-    /// higher rank.
+    /// Rank of the cookie by the time at which it got its value. A newer cookie has a higher rank.
     pub(super) rank: usize,
 }
 
@@ -50,7 +49,7 @@ pub(super) struct Merge<'a> {
     update: &'a SetCookieLines,
     base_url: Option<CookieUrl>,
     now: OffsetDateTime,
-    /// Rank of the first cookie that this merge sets.
+    /// Lowest rank of the cookies that this merge sets. The stored cookies have lower ranks.
     first_rank: usize,
     next_rank: usize,
 }
@@ -141,7 +140,8 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Returns `true` if this is a late merge and the stored cookie is newer than `cookie`.
+    /// Returns `true` if this is a late merge ([`SetCookieLines::late`]) and the stored cookie is
+    /// newer than `cookie`.
     fn is_superseded(&self, cookie: &Accepted<'_>) -> bool {
         let position = self.position_in(&self.stored, cookie);
         let stored = position.and_then(|position| self.stored.get(position));
@@ -170,8 +170,9 @@ impl<'a> Merge<'a> {
             .or_else(|| position(&|entry| is_for_site && entry.attributes.is_none()))
     }
 
-    /// Returns `true` if the cookie would replace, or be sent before, a `Secure` cookie of the same
-    /// name (RFC 6265bis, section 5.7, step 16).
+    /// Returns `true` if the cookie would replace a `Secure` cookie of the same name, or be sent
+    /// before it (RFC 6265bis, section 5.7, step 16). If the answer came over HTTP, the cookie is
+    /// then ignored.
     fn would_replace_secure(&self, cookie: &Accepted<'_>) -> bool {
         let new = &cookie.attributes;
         let mut entries = self.entries.iter();
@@ -222,7 +223,8 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// Number of cookies, and the total lengths of their texts in bytes.
+/// Number of cookies, and two total lengths in bytes: of the names and values, and of the domains
+/// and paths.
 struct Size {
     count: usize,
     text_len: usize,

@@ -1,6 +1,7 @@
 //! Tests of the limits for all cookies of a session together.
 
 use rstest::rstest;
+use time::Duration;
 
 use super::{
     Cookies, IgnoreReason,
@@ -32,6 +33,21 @@ fn domains_and_paths_of_a_session_have_at_most_16_kib_in_total(
     let line = |n: usize, path_len: usize| format!("c{n}=1; Path=/{}", "p".repeat(path_len - 1));
     let stored: Vec<_> = (0..15).map(|n| line(n, 1_024)).collect();
     assert_eq!(reason(&stored, &line(15, path_len)), expected);
+}
+
+#[test]
+fn session_with_180_cookies_accepts_a_new_cookie_when_a_stored_cookie_has_expired() {
+    let mut lines: Vec<_> = (1..180).map(|n| format!("c{n}=v")).collect();
+    lines.push("short=1; Max-Age=10".to_owned());
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let full = Cookies::default().merged(&set_cookie(LOGIN_URL, &lines), &base_url(), NOW);
+    let full = full.cookies.unwrap();
+    assert_eq!(full.len(), 180);
+    let add = |now| full.merged(&set_cookie(LOGIN_URL, &["new=1"]), &base_url(), now);
+    assert_eq!(add(NOW).ignored[0].reason, IgnoreReason::Full);
+    let later = add(NOW + Duration::seconds(11));
+    assert_eq!(later.ignored, []);
+    assert_eq!(later.cookies.unwrap().get("new"), Some("1"));
 }
 
 /// Merges `line` into a session with the cookies of `stored`. Returns the reason if the line is

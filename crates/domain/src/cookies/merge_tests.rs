@@ -102,9 +102,10 @@ fn cookie_without_attributes_is_kept_if_the_site_sets_its_namesake_for_another_p
     assert_eq!(removed, login);
 }
 
-/// For each name, the flat map contains the cookie that is sent to the base URL. With the new base
-/// URL, this is the cookie with the value `forum`. The cookie with the value `login` has no
-/// attributes, so it gets the host of the base URL and the path `/`.
+/// If several cookies have the same name, the flat map contains the one that is sent to the base
+/// URL first. With the new base URL, this is `sid=forum`. The cookie `sid=login` is then outside
+/// the flat map, where each cookie must have attributes. It gets the host of the base URL and the
+/// path `/`.
 #[test]
 fn cookie_without_attributes_gets_the_root_path_if_a_namesake_replaces_it_in_the_flat_map() {
     let merged = merge(&flat(&[("sid", "login")]), &["sid=forum; Path=/forum"]);
@@ -227,7 +228,7 @@ fn answer_can_remove_a_cookie_that_an_earlier_line_of_the_answer_has_set() {
 }
 
 #[test]
-fn set_cookie_line_replaces_a_value_that_the_request_did_not_carry() {
+fn set_cookie_line_replaces_a_stored_value_that_differs_from_the_value_in_the_request() {
     let update = set_cookie(LOGIN_URL, &["sid=3"]).sent([("sid".to_owned(), Some("1".to_owned()))]);
     let merged = flat(&[("sid", "2")]).merged(&update, &base_url(), NOW);
     assert_eq!(pairs(&merged.cookies.unwrap()), [("sid", "3")]);
@@ -482,7 +483,7 @@ fn cookies_are_sent_in_order_of_creation_even_if_some_are_outside_the_flat_map()
 #[case::other_cookies(&[("a", "1")])]
 #[case::fewer_cookies(&[])]
 #[case::other_name(&[("other", "1"), ("a", "1")])]
-fn attributes_encoded_for_other_cookies_are_not_added(#[case] cookies: &[(&str, &str)]) {
+fn cookie_attributes_encoded_for_another_flat_map_are_ignored(#[case] cookies: &[(&str, &str)]) {
     let lines = ["sid=1; Path=/x", "a=1", "sid=2; Path=/y"];
     let bytes = merge(&Cookies::default(), &lines).details_to_bytes();
     let cookies = flat(cookies);

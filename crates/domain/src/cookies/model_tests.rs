@@ -24,7 +24,7 @@ struct ModelCookie {
     expires: Option<OffsetDateTime>,
 }
 
-/// A `Set-Cookie` line, as the values of its attributes.
+/// A random `Set-Cookie` line: name, value, and the values of its attributes.
 #[derive(Debug, Clone)]
 struct Line {
     name: &'static str,

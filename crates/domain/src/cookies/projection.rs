@@ -46,8 +46,8 @@ pub(super) fn project<'a>(entries: Vec<Entry<'a>>, base_url: Option<&CookieUrl>)
     Projection { flat, others }
 }
 
-/// Priority of a cookie among the cookies of the same name. By the derived order, a cookie that is
-/// sent to the base URL has a higher priority than a cookie that is not.
+/// Priority of a cookie among the cookies of the same name. The derived order ranks a cookie that
+/// is sent to the base URL above a cookie that is not.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Priority {
     NotSent { rank: usize },

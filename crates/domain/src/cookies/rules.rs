@@ -177,9 +177,9 @@ impl Usage {
         usage
     }
 
-    /// Counts another cookie, or returns the rule that the cookie breaks. `before` is the usage of
-    /// the session before the change. A session that another program stored may exceed a limit.
-    /// Such a session may keep its size.
+    /// Counts another cookie, or returns the limit that the session would then exceed. `before` is
+    /// the usage of the session before the change. If another program stored the session, `before`
+    /// may already exceed a limit. The session is then accepted if it does not grow.
     pub(crate) fn add(
         &mut self,
         name: &str,

@@ -31,8 +31,8 @@ pub(super) struct SetCookie<'a> {
 /// Lifetime of a cookie, as the attributes in its `Set-Cookie` line define it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lifetime {
-    /// Value of the attribute `Max-Age`: the lifetime from now on. Zero or a negative value removes
-    /// the cookie.
+    /// Value of the attribute `Max-Age`: the time until the cookie expires. Zero or a negative
+    /// value removes the cookie.
     MaxAge(Duration),
     /// Value of the attribute `Expires`: a time on the clock of the site.
     Expires(OffsetDateTime),
@@ -67,7 +67,8 @@ impl<'a> SetCookie<'a> {
         Some(cookie)
     }
 
-    /// Applies an attribute. If an attribute is repeated, the last one counts.
+    /// Applies an attribute. If an attribute is repeated, the last one counts. An invalid `Max-Age`
+    /// or `Expires` is ignored.
     fn apply(&mut self, name: &str, value: &'a str) {
         if value.len() > MAX_ATTRIBUTE_LEN {
             return;

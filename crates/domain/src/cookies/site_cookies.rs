@@ -172,8 +172,8 @@ impl Cookies {
         Some(Self::from_entries(entries, base_url))
     }
 
-    /// Returns a copy with `changes` (names and new values) that were validated before. A new value
-    /// replaces all cookies of the name by one cookie without attributes. `None` removes all
+    /// Returns a copy with `changes` (names and new values), which the caller has validated. A new
+    /// value replaces all cookies of the name by one cookie without attributes. `None` removes all
     /// cookies of the name. The flat map of the result is computed for `base_url`.
     pub(crate) fn changed<'a>(
         &'a self,
@@ -219,15 +219,15 @@ impl Cookies {
         entries
     }
 
-    /// Builds the jar from cookies that were validated before. The flat map is computed for
-    /// `base_url`.
+    /// Builds the jar from `entries`, without checking their names and values again. The flat map
+    /// is computed for `base_url`.
     fn from_entries(entries: Vec<Entry<'_>>, base_url: &BaseUrl) -> Self {
         let base_url = CookieUrl::of(base_url);
         let Projection { flat, others } = project(entries, base_url.as_ref());
         let others = others.into_iter().map(|(position, entry)| OtherCookie {
             name: entry.name.to_owned(),
-            // Only the flat map can hold a cookie without a value. If another cookie of the name takes
-            // its place there, the cookie gets the empty value.
+            // Only the flat map can hold a cookie without a value. If another cookie of the name
+            // takes its place there, the cookie gets the empty value.
             value: Zeroizing::new(entry.value.unwrap_or_default().to_owned()),
             attributes: match entry.attributes {
                 Some(attributes) => attributes.into_owned(),

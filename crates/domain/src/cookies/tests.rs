@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn validating_arbitrary_cookies_never_panics_and_loses_none(
+    fn validating_arbitrary_cookies_never_panics_and_loses_no_cookie(
         given in proptest::collection::vec((any::<String>(), any::<Option<String>>()), 0..60),
     ) {
         let (kept, problems) = Cookies::keep_valid(given.clone());

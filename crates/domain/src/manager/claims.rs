@@ -56,14 +56,14 @@ pub(super) struct Claim {
     pub(super) token: SessionToken,
     /// `true` if the operation was begun by another request.
     pub(super) is_replay: bool,
-    /// `true` until a rotation may have moved the session to the token. Until then, another token
-    /// can replace it. Creations do not use this field.
+    /// `true` if no rotation can have moved the session to `token` yet. Only then may the rotation
+    /// replace `token` by another new token. Creations do not use this field.
     pub(super) is_unused: bool,
     revision: Revision,
     until: OffsetDateTime,
 }
 
-/// State of an operation when a request with its key arrives.
+/// Progress of an operation when a request with its `Idempotency-Key` arrives.
 pub(super) enum Progress {
     /// No other request has begun the operation. This request has the claim.
     Begun(Claim),
@@ -171,8 +171,9 @@ impl<R: SessionRepository> SessionManager<R> {
         })
     }
 
-    /// Replaces the token of the claim by a new token, because no session can be stored under the
-    /// old one. The caller must not have stored anything under the old token.
+    /// Replaces the token of the claim by a new token. This is necessary if the old token is in use
+    /// already, or if its partition of the store is unavailable. The caller must not have stored
+    /// anything under the old token.
     pub(super) async fn draw_again(
         &self,
         request: &IdempotentRequest,
@@ -233,9 +234,9 @@ impl<R: SessionRepository> SessionManager<R> {
         self.repository.now() < claim.until.saturating_sub(to_signed(request.lease / 2))
     }
 
-    /// Stores the result of a successful operation. Until the result is stored, the token must not
-    /// be delivered: a repetition that does not find the result would carry out the operation
-    /// again, after the client may have ended the session.
+    /// Stores the result of a successful operation. The caller must not deliver the token before
+    /// this call has succeeded. Otherwise, the client could end the session, and a repetition that
+    /// finds no result would carry out the operation again.
     pub(super) async fn complete(
         &self,
         request: &IdempotentRequest,

@@ -128,7 +128,7 @@ impl<R: SessionRepository> SessionManager<R> {
         let (indexed, excess) = join(indexed, self.excess(subject, limit, token)).await;
         let excess = match indexed? {
             Indexed::Already => excess?,
-            // The list may have been read before the session was added again.
+            // The first look-up may have read the index before the session was added again.
             Indexed::Again => self.excess(subject, limit, token).await?,
         };
         if !excess.is_empty() && !is_wanted() {

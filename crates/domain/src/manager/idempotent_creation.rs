@@ -14,16 +14,16 @@ use crate::{
 
 impl<R: SessionRepository> SessionManager<R> {
     /// Creates a session like [`store_login_while`](Self::store_login_while), but at most once for
-    /// all requests that are equal to `request`. A repetition within 60 seconds returns the result
-    /// of the first request.
+    /// all requests with the key and the fingerprint of `request`. A repetition within 60 seconds
+    /// returns the result of the first request.
     ///
     /// The session is kept if the result cannot be delivered, because the client can repeat the
     /// request. Do not drop the future before it completes.
     ///
     /// # Errors
     /// Returns the same errors as [`store_login_while`](Self::store_login_while), and:
-    /// - [`SessionError::OperationInProgress`]: an equal request is still running.
-    /// - [`SessionError::IdempotencyKeyReused`]: another request had the same key.
+    /// - [`SessionError::OperationInProgress`]: a request with the same key is still running.
+    /// - [`SessionError::IdempotencyKeyReused`]: the key was used with another fingerprint.
     /// - [`RepositoryError::Unavailable`]: the session may have been stored. A repetition finishes
     ///   the creation.
     #[tracing::instrument(name = "create session once", skip_all)]
@@ -64,7 +64,8 @@ impl<R: SessionRepository> SessionManager<R> {
                     Err(error) => (error, true),
                 }
             };
-        // If this request was slow, another request may have taken over with another token.
+        // If another request has taken over with another token, no request delivers the token of
+        // this claim.
         let is_lost = !may_be_delivered || self.is_superseded(request, &claim).await;
         if is_lost {
             self.discard(&claim.token, &session).await;
@@ -72,13 +73,13 @@ impl<R: SessionRepository> SessionManager<R> {
         Err(error)
     }
 
-    /// Takes over a creation that another request has not completed. Returns the claim. If the
-    /// other request has stored the session, also returns the session.
+    /// Takes over a creation that another request has not completed. Returns the claim and, if the
+    /// other request has stored a session, that session.
     ///
-    /// Otherwise, the claim has a new token, and the caller must store its session `new`. The old
-    /// token is not used again, because a command of the other request may still be on its way to
-    /// the store. With the old token, this command could store the session again after the client
-    /// has received the token and ended the session.
+    /// If the other request has stored no session, the claim has a new token, under which the
+    /// caller must store the session `new`. The old token is not used again, because a command of
+    /// the other request may still be on its way to the store. With the old token, this command
+    /// could restore the session after the client has received the token and ended the session.
     async fn take_over_creation(
         &self,
         request: &IdempotentRequest,
@@ -97,8 +98,8 @@ impl<R: SessionRepository> SessionManager<R> {
         };
         let claim = self.take_over(request, abandoned, token).await?;
         if stored.is_none() {
-            // If a late command stores the session nevertheless, the session must not count towards
-            // the session limit.
+            // If a late command of the other request still stores a session under the old token,
+            // that session must not count towards the session limit of the subject.
             self.remove_from_index(&old, new);
         }
         Ok((claim, stored))
@@ -127,8 +128,8 @@ impl<R: SessionRepository> SessionManager<R> {
             .excess_of_new(&token, session, last_revocation, is_wanted)
             .await?;
         if !excess.is_empty() {
-            // If this request was slow, one of these sessions may be the session that another
-            // request has created instead.
+            // If another request has taken over, `excess` may contain the session that the other
+            // request has created. `renew_lease` fails in this case.
             self.renew_lease(request, claim).await?;
             self.evict(excess).await?;
         }
@@ -145,7 +146,8 @@ impl<R: SessionRepository> SessionManager<R> {
         for _ in 0..MAX_TOKEN_DRAWS {
             let last_revocation = self.add_to_index(&claim.token, session, None).await?;
             let token = claim.token.clone();
-            // If the outcome is unknown, the index entry stays: a repetition may find the session.
+            // If it is unknown whether the session was stored, its index entry is kept, because a
+            // repetition may find the session.
             match self.repository.insert(&token, session, record_ttl).await? {
                 InsertOutcome::Inserted => return Ok(last_revocation),
                 InsertOutcome::TokenTaken => warn_token_taken(&token),

@@ -14,16 +14,16 @@ use crate::{
 
 impl<R: SessionRepository> SessionManager<R> {
     /// Moves the session to a new token like [`rotate_while`](Self::rotate_while), but at most once
-    /// for all requests that are equal to `request`. A repetition within 60 seconds returns the
-    /// result of the first request, although `token` is invalid by then.
+    /// for all requests with the key and the fingerprint of `request`. A repetition within 60
+    /// seconds returns the result of the first request, although `token` is invalid by then.
     ///
     /// The new token stays valid if the result cannot be delivered, because the client can repeat
     /// the request. Do not drop the future before it completes.
     ///
     /// # Errors
     /// Returns the same errors as [`rotate_while`](Self::rotate_while), and:
-    /// - [`SessionError::OperationInProgress`]: an equal request is still running.
-    /// - [`SessionError::IdempotencyKeyReused`]: another request had the same key.
+    /// - [`SessionError::OperationInProgress`]: a request with the same key is still running.
+    /// - [`SessionError::IdempotencyKeyReused`]: the key was used with another fingerprint.
     /// - [`RepositoryError::Unavailable`]: the session may have a new token. A repetition finishes
     ///   the rotation.
     #[tracing::instrument(name = "rotate session once", skip_all)]
@@ -57,14 +57,16 @@ impl<R: SessionRepository> SessionManager<R> {
             },
             Err(error) => error,
         };
-        // If the index is corrupt, the session may have been moved nevertheless.
+        // An error because of a corrupt index can also occur after the session was moved. The
+        // idempotency record is therefore kept.
         let is_index_corrupt = matches!(
             error,
             SessionError::Repository(RepositoryError::CorruptIndex { .. })
         );
         if may_be_completed(&error) || is_index_corrupt {
             // In a partitioned store, a command of this request may still be on its way to one of
-            // the partitions. The lease ends when the command can no longer arrive.
+            // the partitions. The lease is then not ended early: when it ends by itself, the
+            // command can no longer arrive.
             if !has_tried.load(Ordering::Relaxed) || !self.repository.is_partitioned() {
                 self.release(request, &claim).await;
             }
@@ -126,7 +128,7 @@ impl<R: SessionRepository> SessionManager<R> {
             let successor = claim.token.clone();
             // If the move fails, the index entry of the new token is kept unless the token is
             // replaced. The next attempt uses the same token, and a removal in the background could
-            // arrive after that attempt.
+            // remove the entry that the next attempt needs.
             let last_revocation = self.add_to_index(&successor, &session, Some(token)).await?;
             if !may_move(claim) {
                 let reason = "not enough time is left for a rotation; the session was not changed";
@@ -175,7 +177,8 @@ impl<R: SessionRepository> SessionManager<R> {
             return Err(not_found(token));
         };
         // The session is passed as its own predecessor, because its index entry already has the
-        // position of the old token. The entry of the old token may have been removed.
+        // position of the old token. The old token cannot be the predecessor, because its entry may
+        // have been removed.
         let last_revocation = self
             .add_to_index(successor, &session, Some(successor))
             .await?;
@@ -186,8 +189,8 @@ impl<R: SessionRepository> SessionManager<R> {
     }
 
     /// Removes the session record that a failed rotation may have stored under the new token
-    /// `successor`, if the session is still live under the old token. If it is not, the record
-    /// under the new token may be the only one, so it is kept.
+    /// `successor`. Removes nothing unless the session is live under the old token `token`, because
+    /// the record under `successor` may otherwise be the only record of the session.
     async fn remove_successor(&self, token: &SessionToken, successor: &SessionToken) {
         if let Ok(Some((session, _))) = self.load_live(token).await {
             self.discard(successor, &session).await;

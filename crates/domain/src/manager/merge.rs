@@ -11,7 +11,7 @@ use crate::{
 pub struct MergedSession {
     /// The session with the merged cookies.
     pub active: ActiveSession,
-    /// `Set-Cookie` lines that were ignored, in their order.
+    /// `Set-Cookie` lines that were ignored, in the order of the merged lines.
     pub ignored: Vec<IgnoredLine>,
     /// `true` if the merge has changed the stored session.
     pub is_changed: bool,
@@ -68,9 +68,9 @@ impl<R: SessionRepository> SessionManager<R> {
     /// it.
     ///
     /// # Errors
-    /// Returns the errors of [`update`](Self::update). There is one difference:
-    /// [`UpdateError::Cookies`] is never returned. If the URL of `update` does not have the origin
-    /// of the session's base URL, returns [`UpdateError::ForeignUrl`].
+    /// Returns the errors of [`update`](Self::update), except [`UpdateError::Cookies`]. If the URL
+    /// of `update` does not have the origin of the session's base URL, returns
+    /// [`UpdateError::ForeignUrl`].
     #[tracing::instrument(name = "merge cookies", skip_all)]
     pub async fn merge_loaded(
         &self,

@@ -11,8 +11,9 @@ use crate::{
 };
 
 impl<R: SessionRepository> SessionManager<R> {
-    /// Moves the session to a new token and renews its idle timeout. All attributes of the session
-    /// stay unchanged, including the end of its absolute lifetime. Logs `Session rotated` (info).
+    /// Moves the session to a new token and renews its idle timeout. Expired cookies are removed.
+    /// All other data of the session stays unchanged, including the end of its absolute lifetime.
+    /// Logs `Session rotated` (info).
     ///
     /// After the call has returned the new token, no instance accepts the old token. There is one
     /// exception: another instance with a near cache (copies of sessions in its memory) may accept

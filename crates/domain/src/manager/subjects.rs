@@ -13,8 +13,8 @@ use crate::{
     SessionRepository, SessionToken, Subject, SubjectIndex, SubjectLimit, clock::to_signed,
 };
 
-/// Page size (number of sessions) for listing all sessions of a subject, to enforce the session
-/// limit or to find one of them.
+/// Number of sessions per page when the manager lists all sessions of a subject, to enforce the
+/// session limit or to find a session by its id.
 const PAGE: usize = 100;
 
 impl<R: SessionRepository> SessionManager<R> {
@@ -90,9 +90,9 @@ impl<R: SessionRepository> SessionManager<R> {
     /// Finds the session with the id `id`, without renewing its idle timeout. Finds the same
     /// sessions as [`revoke`](Self::revoke). Returns `None` if there is no such session.
     ///
-    /// If `subject` is given, the session must belong to the subject, and the result contains its
-    /// details. Without the subject, the store knows only when the record expires. If the policy
-    /// has an absolute lifetime, the session may end before [`FoundSession::expires_at`].
+    /// If `subject` is given, the session must belong to this subject, and the result contains the
+    /// details of the session. If `subject` is `None`, the result contains only an expiry time.
+    /// This time ignores the absolute lifetime, so the session may end earlier.
     ///
     /// # Errors
     /// [`RepositoryError::Unavailable`].
@@ -305,9 +305,9 @@ pub struct SessionPage {
 /// A session that [`SessionManager::find`] found by its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundSession {
-    /// End of the session if there is no further access, on the store's clock.
+    /// Expiry time of the session, on the store's clock. An access before then can extend it.
     pub expires_at: OffsetDateTime,
-    /// Details of the session, if the caller named its subject.
+    /// Details of the session. `None` if the caller did not name the subject of the session.
     pub details: Option<ListedSession>,
 }
 
@@ -322,7 +322,7 @@ pub struct ListedSession {
     /// Time of the last TTL renewal (touch). With a touch interval, the last access may be later by
     /// up to one interval.
     pub last_seen: OffsetDateTime,
-    /// End of the session if there is no further access, on the store's clock.
+    /// Expiry time of the session, on the store's clock. An access before then can extend it.
     pub expires_at: OffsetDateTime,
     /// Subject and label of the session.
     pub attributes: SessionAttributes,

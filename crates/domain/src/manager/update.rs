@@ -44,7 +44,7 @@ impl<R: SessionRepository> SessionManager<R> {
     /// timeout.
     ///
     /// # Errors
-    /// Returns the errors of [`update`](Self::update) that do not depend on the patch.
+    /// Returns the same errors as [`get`](Self::get).
     #[tracing::instrument(name = "load session for update", skip_all)]
     pub async fn load_for_update(
         &self,
@@ -116,8 +116,8 @@ impl<R: SessionRepository> SessionManager<R> {
     /// entity tag of the session's current state. Begins with `loaded`. If the session has changed
     /// since then, loads it again and calls `change` again.
     ///
-    /// `change` gets the session and the time of the store. It returns the changed session, and
-    /// `true` if this session must be stored.
+    /// `change` receives the session and the current time on the store's clock. It returns the
+    /// changed session, and `true` if this session must be stored.
     pub(super) async fn replace_loaded(
         &self,
         token: &SessionToken,
@@ -184,8 +184,8 @@ impl<R: SessionRepository> SessionManager<R> {
 /// Result of [`SessionManager::replace_loaded`].
 pub(super) struct Replaced {
     pub(super) session: Session,
-    /// Time at which the TTL was renewed, on the store's clock. If nothing was stored, the time at
-    /// which the session was loaded first.
+    /// Time at which the changed session was stored, which renewed the TTL. If nothing was stored,
+    /// [`LoadedForUpdate::loaded_at`] of the state with which the update began.
     pub(super) touched_at: OffsetDateTime,
     /// `true` if the changed session was stored.
     pub(super) is_changed: bool,

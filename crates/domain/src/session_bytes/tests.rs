@@ -76,7 +76,8 @@ fn attributes_of_cookies_are_unchanged_after_encoding_and_decoding() {
     assert_eq!(jar.cookies.others().len(), 1);
     let bytes = jar.to_bytes();
     assert_eq!(Session::from_bytes(&bytes), Ok(jar));
-    // If all details are cut off, the rest is the valid form of a session with only a flat map.
+    // If exactly the attributes and the other cookies are cut off, the rest is the valid form of a
+    // session without cookie attributes.
     let shortened = (1..bytes.len()).filter_map(|len| Session::from_bytes(&bytes[..len]).ok());
     let shortened: Vec<_> = shortened
         .map(|session| session.cookies.has_details())

@@ -1,5 +1,6 @@
-//! Contract suite for the example of an adapter, `examples/map_adapter`. The README of the crate
-//! contains this file from the first `use` to the call of `contract_suite!`, to be copied.
+//! Runs the contract suite against the example of an adapter, `examples/map_adapter`. The README of
+//! the crate shows the code of this file that readers copy: from the first `use` to the call of
+//! `contract_suite!`.
 
 #[allow(unreachable_pub, reason = "the adapter is to be copied into a library")]
 #[path = "../../examples/map_adapter/adapter.rs"]
@@ -54,7 +55,7 @@ fn example_of_an_adapter_has_fewer_than_100_lines_of_code() {
     assert!(code.count() < 100);
 }
 
-/// A reader of the README copies the code into a test. This file compiles the same code.
+/// The README shows the code as text, which is not compiled. This file compiles the same code.
 #[test]
 fn readme_contains_the_code_that_runs_the_contract_suite() {
     let (_, fence) = include_str!("../../README.md")

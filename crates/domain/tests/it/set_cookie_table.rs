@@ -108,7 +108,7 @@ fn as_line(name: &str, value: &str, attributes: &CookieAttributes) -> String {
 }
 
 #[test]
-fn set_cookie_lines_have_the_results_that_the_table_lists() {
+fn merged_set_cookie_lines_result_in_the_cookies_that_the_table_lists() {
     let differences = table().lines.into_iter().filter_map(|row| {
         let (expected, stored) = (
             sorted(row.ours.as_ref().unwrap_or(&row.draft)),

@@ -9,11 +9,13 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-/// Source of the attackers' connections. Other clients have the address 127.0.0.1.
+/// Source address of the attackers' connections, with any port. Other clients have the address
+/// 127.0.0.1.
 const ATTACKER: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 
 /// Minimum time from the start of a connection to the start of the connection that replaces it. The
-/// service stops waiting for a request body after the same time.
+/// service waits equally long for a request body. An attacker whose requests are refused at once
+/// therefore reconnects no more often than an attacker whose requests stall.
 const RECONNECT_AFTER: Duration = Duration::from_secs(5);
 
 /// Delay between the first connections, so that they are not opened all at once.

@@ -28,7 +28,8 @@ pub(super) const FLAGS: [&str; 4] = [
     "121",
 ];
 
-/// Number of sites. One site may have at most a quarter of all calls.
+/// Number of sites. The service sends at most a quarter of [`CALLS`] to one site at a time, so four
+/// sites are needed.
 const SITES: usize = 4;
 
 /// Timeout for the sites to receive all calls.

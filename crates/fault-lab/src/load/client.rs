@@ -18,7 +18,8 @@ const MAX_SESSIONS: usize = 40;
 /// of the session.
 const VERSION: &str = "version";
 
-/// Path of the second cookie with the name [`VERSION`] that each merge sets.
+/// Path of the second cookie that a merge sets. Each merge sets two cookies with the name
+/// [`VERSION`].
 const NAMESAKE_PATH: &str = "/elsewhere";
 
 /// A session that this client has created, as the client knows it.
@@ -228,7 +229,7 @@ async fn update(shared: &Shared, own: &mut Own) {
     }
 }
 
-/// Counts an acknowledged merge, and checks that no line was ignored.
+/// Counts an acknowledged merge, and checks that the service ignored no `Set-Cookie` line.
 fn check_merge(shared: &Shared, body: &Value) {
     let mut tally = shared.tally();
     tally.merges += 1;
@@ -276,8 +277,8 @@ async fn rotate(shared: &Shared, own: &Own) -> Option<Own> {
     }
 }
 
-/// Checks that `token`, the token in the first successful response, was returned again if the
-/// client has repeated the request after its success.
+/// If the client repeated the request after its success, checks that the repetition returned
+/// `token`, the token in the first successful response.
 fn check_replay(shared: &Shared, token: &str, response: &Repeated) {
     if let Some(replayed) = &response.replayed {
         shared.check(shared.history.replayed(token, replayed));

@@ -8,16 +8,16 @@ use tokio::time::sleep;
 
 use super::shared::Shared;
 
-/// Time for which a client repeats a request. If an instance is killed during the operation, the
-/// repetitions are answered with 409 until the lease of the operation ends. The lease is 9 s with
-/// the default command timeout, so this time is longer.
+/// Time for which a client repeats a request. If an instance is killed while it carries out the
+/// request, its lease on the idempotency record remains. Until the lease ends, repetitions are
+/// answered with 409. With the default command timeout, the lease is 9 s, so this time is longer.
 const REPEATED_FOR: Duration = Duration::from_secs(12);
 
 /// Pause before a request is repeated with the same `Idempotency-Key`.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The final response to a request with an `Idempotency-Key`. If the client repeated the request
-/// once more after its success, also the token in the response to this repetition.
+/// The final response to a request. If the client sent the request once more after its success,
+/// also contains the token in the response to this repetition.
 pub(super) struct Repeated {
     pub(super) status: StatusCode,
     pub(super) body: Value,
@@ -27,7 +27,7 @@ pub(super) struct Repeated {
 }
 
 impl Repeated {
-    /// Creates the value for a response after which the client did not repeat the request.
+    /// Creates the value for a final response after which the client has sent no repetition.
     pub(super) fn once((status, body): (StatusCode, Value)) -> Self {
         Self {
             status,

@@ -80,7 +80,7 @@ impl Shared {
         self.http.request(method, url)
     }
 
-    /// Builds a request to the service instance that has served `url`.
+    /// Builds a request to the service instance whose base URL is part of `url`.
     pub(super) fn request_to_instance_of(
         &self,
         url: &Url,

@@ -39,8 +39,8 @@ pub(crate) struct Shared {
     /// `true` while replies of Redis may be corrupted. During this time, a response that
     /// contradicts an earlier response does not count as a violated expectation.
     are_responses_unreliable: AtomicBool,
-    /// Each client holds a read lock from its first to its last request of one step. A write lock
-    /// therefore waits for the requests in flight, and pauses the clients.
+    /// Lock that pauses the clients. A client holds a read lock during each step, which consists of
+    /// one or more requests. A write lock waits for the current steps, and prevents further steps.
     steps: RwLock<()>,
     /// `true` when the clients must stop.
     pub(super) stop: AtomicBool,
@@ -100,8 +100,8 @@ impl Shared {
     }
 
     /// Reads every session that was ever created. Checks that each response agrees with the
-    /// recorded history of the session. Reads a session again after a 503, at most twice, and counts
-    /// a violated expectation if no attempt shows whether the session exists.
+    /// recorded history of the session. After a 503, reads the session again, at most twice. If no
+    /// response shows whether the session exists, counts a violated expectation.
     pub(crate) async fn check_all(&self) {
         for (token, known) in self.history.all() {
             let mut status = None;

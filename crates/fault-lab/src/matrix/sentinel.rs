@@ -123,8 +123,9 @@ async fn disconnected_replicas(lab: &Lab, options: &[&str]) -> Outcome {
         redis.server(n).command(&set).await;
     }
     {
-        // Redis does not send what it has not yet sent to a replica when it ends the connection. Such
-        // writes would be lost with every setting.
+        // Before the connections to the replicas are closed, waits until the replicas have received
+        // all writes. Writes that are not yet sent when a connection closes would be lost with
+        // every setting.
         let _paused = stage.shared().pause().await;
         let primary = redis.server(0);
         primary.command(&["WAIT", "2", "5000"]).await;

@@ -21,8 +21,8 @@ use crate::{
     stage::{CLIENTS, GATEWAY_FLAGS, Lab, Outcome, READY_WITHIN, STOPPED_WITHIN, Stage},
 };
 
-/// Maximum duration of a Redis outage after which the service still stores the cookies of earlier
-/// answers.
+/// Maximum duration of a Redis fault in these scenarios. After a longer fault, the service need not
+/// store the cookies of answers that arrived during the fault.
 const MAX_AWAY: Duration = Duration::from_secs(3);
 
 /// Timeout for the site to receive a call of each client.
@@ -189,8 +189,9 @@ async fn redis_read_only(lab: &Lab) -> Outcome {
     end(stage, &calls, UNSAVED).await
 }
 
-/// A full Redis still accepts reads but no writes. The service therefore still sends calls to the
-/// site, and the cookies of several answers wait to be stored.
+/// Runs a scenario in which the memory of Redis is full. Redis then accepts reads but no writes.
+/// The service therefore still sends calls to the site, and the cookies of several answers wait to
+/// be stored.
 async fn redis_full(lab: &Lab) -> Outcome {
     let redis = durable_redis().await;
     let policy = ["CONFIG", "SET", "maxmemory-policy", "noeviction"];

@@ -35,7 +35,7 @@ impl Memory {
         }
     }
 
-    /// Returns `true` if the memory has grown to `at_end` within the limits.
+    /// Returns `true` if `at_end`, the memory at the end of the test, exceeds neither limit.
     pub(super) fn is_within_limits(&self, at_end: u64) -> bool {
         at_end <= self.at_start + MAX_GROWTH
             && self

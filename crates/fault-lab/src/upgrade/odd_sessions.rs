@@ -89,8 +89,8 @@ pub(crate) async fn violations(old: &Lab, new: &Lab) -> anyhow::Result<Vec<Strin
     Ok(violations)
 }
 
-/// Sends a request for the session with the body `{}`, which is a patch without changes. Returns
-/// the status of the response.
+/// Sends a request for the session, and returns the status of the response. The body is `{}`, so
+/// that a `PATCH` request changes nothing.
 async fn status(
     service: &ServiceProcess,
     method: Method,

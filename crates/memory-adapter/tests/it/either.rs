@@ -69,7 +69,8 @@ mod right {
     }
 }
 
-/// A repository whose methods return other values than the defaults of the trait.
+/// A repository that overrides methods with a default implementation, so that their results differ
+/// from the defaults.
 struct Unusual(MemoryRepository);
 
 impl tee_session_domain::RepositoryLayer for Unusual {
@@ -95,7 +96,9 @@ impl tee_session_domain::RepositoryLayer for Unusual {
 #[rstest]
 #[case::left(Either::left)]
 #[case::right(Either::right)]
-fn either_forwards_methods_with_defaults(#[case] choose: fn(Unusual) -> Either<Unusual, Unusual>) {
+fn either_forwards_methods_that_have_a_default_implementation(
+    #[case] choose: fn(Unusual) -> Either<Unusual, Unusual>,
+) {
     let chosen = choose(Unusual(MemoryRepository::default()));
     assert!(chosen.is_partitioned());
     assert_eq!(chosen.instance(), Some(StoreInstance(7)));

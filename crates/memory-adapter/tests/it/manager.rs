@@ -1,4 +1,4 @@
-//! Tests of operations of the session manager that are not rules for stores.
+//! Tests of the session manager with a store in memory, in addition to the contract suite.
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -143,7 +143,7 @@ async fn update_returns_the_end_of_the_renewed_idle_timeout() {
 }
 
 #[tokio::test]
-async fn creation_at_the_session_limit_fails_and_evicts_nothing_if_is_wanted_returns_false() {
+async fn creation_at_the_session_limit_fails_and_evicts_nothing_if_the_caller_no_longer_wants_it() {
     let limit = SubjectLimit {
         max: NonZeroUsize::MIN,
         when_reached: AtLimit::EvictOldest,
@@ -163,7 +163,7 @@ async fn creation_at_the_session_limit_fails_and_evicts_nothing_if_is_wanted_ret
 }
 
 #[tokio::test]
-async fn rotation_fails_and_keeps_the_old_token_valid_if_may_move_returns_false() {
+async fn rotation_fails_and_keeps_the_old_token_valid_if_the_caller_forbids_the_move() {
     let sessions = create_manager();
     let new = sessions.store_login(login_of(Some("alice"))).await.unwrap();
     let rotated = sessions.rotate_while(&new.token, || false).await;

@@ -1,8 +1,8 @@
 //! Tests of the contract suite itself: the suite rejects each adapter with a fault, and accepts the
 //! same adapter without a fault.
 //!
-//! The table of faults, and of the rules that detect them, is documented in
-//! `docs/mutation-tests.md`. A test of the crate `tee-session` compares both tables.
+//! The page `docs/mutation-tests.md` lists the faults, and the rules that detect them. A test of
+//! the crate `tee-session` compares the page with the table in this file.
 
 mod fault;
 mod faulty_index;

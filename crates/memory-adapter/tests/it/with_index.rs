@@ -1,4 +1,4 @@
-//! Repository in memory with another subject index.
+//! In-memory repository with a replaceable subject index.
 
 use std::time::Duration;
 

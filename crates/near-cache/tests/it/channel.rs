@@ -17,7 +17,7 @@ async fn cached_sessions_are_served_for_at_most_the_maximum_staleness_after_redi
     let new = store_session(&instance.sessions).await;
     instance.warm_up(&new).await;
     redis.kill().await;
-    let (lost, max_stale) = (Instant::now(), NearCacheSettings::default().max_stale);
+    let (lost, max_stale) = (Instant::now(), instance.cache.max_stale());
     let mut refusals = 0;
     eventually(SOON, async || {
         let requested = Instant::now();
@@ -135,7 +135,7 @@ async fn documented_redis_permissions_are_sufficient_for_the_near_cache() {
 }
 
 #[tokio::test]
-async fn invalidation_feed_is_established_once_redis_starts_after_the_service() {
+async fn invalidation_feed_is_established_when_redis_is_started_after_the_service() {
     let mut redis = RedisProcess::start().await;
     let url = redis.url();
     redis.kill().await;

@@ -46,8 +46,9 @@ async fn cached_session_is_served_without_redis_commands() {
     assert!(sent < 20, "{sent} commands for 1000 accesses");
 }
 
-/// Many sites set the same cookie with each answer. Such merges must not invalidate the cached
-/// copy.
+/// A merge of a cookie that the session already contains with the same value must not invalidate
+/// the cached copy. Such merges are frequent, because many sites set the same cookie with each
+/// answer.
 #[tokio::test]
 async fn merge_without_a_change_within_the_touch_interval_keeps_the_cached_copy() {
     let redis = RedisProcess::start().await;

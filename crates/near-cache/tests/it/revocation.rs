@@ -27,7 +27,7 @@ const MAX_STALE: Duration = Duration::from_millis(400);
 const SESSIONS_AT_START: usize = 50;
 
 /// Timeout for one phase of the load test. A phase is complete after more than 100 reads of ended
-/// sessions. The instance must reject these reads.
+/// sessions. The instance that reads the sessions must reject these reads.
 const PHASE_TIMEOUT: Duration = Duration::from_secs(20);
 
 const LIMITS: NearCacheSettings = NearCacheSettings {
@@ -343,8 +343,8 @@ impl LoadTest {
         }
     }
 
-    /// Ends the oldest live session in a loop, with each of the four ways in turn. After each end,
-    /// creates a new session and changes a live session.
+    /// Ends the oldest live session in a loop, with each of the four ways of [`End`] in turn. After
+    /// each end, creates a new session and changes a live session.
     async fn end_and_create_sessions(&self, instance: &Instance) {
         let ends = [
             End::Logout,

@@ -167,8 +167,9 @@ mod tests {
         Address::new(host, port)
     }
 
-    /// The expected checksum is the test vector of the Redis Cluster specification. The expected
-    /// hash slots are replies of Redis to `CLUSTER KEYSLOT`.
+    /// A hash slot is computed from a CRC-16 checksum. The expected checksum is the test vector of
+    /// the Redis Cluster specification. The expected hash slots are replies of Redis to
+    /// `CLUSTER KEYSLOT`.
     #[test]
     fn computed_hash_slots_equal_the_hash_slots_of_redis() {
         const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);

@@ -90,7 +90,7 @@ pub(super) async fn follow_topology(shared: Arc<Shared>, mut stopped: watch::Rec
 
 /// Requests the topology from servers of the cluster. If their reports differ, reports of an
 /// available cluster are preferred, and then reports with a later epoch. If no server reports a
-/// topology, returns the address of one of the servers, and the reason.
+/// topology, the error contains the address and the fault of the last server that failed.
 ///
 /// Polls the primaries first. If no primary replies, polls all servers to which there are
 /// connections. If none of these servers replies, connects to the seed servers and to all other

@@ -55,8 +55,8 @@ impl Connections {
     /// client waits for, such as health probes. The connections are used in turn.
     ///
     /// # Errors
-    /// [`RedisFault::NotConnected`] if no connection can send commands and the next connection in
-    /// turn is down.
+    /// [`RedisFault::NotConnected`] if every connection is down or has an open circuit breaker, and
+    /// the next connection in turn is down.
     pub(crate) async fn probe(
         &self,
         command: &'static str,

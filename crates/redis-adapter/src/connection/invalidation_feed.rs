@@ -295,7 +295,8 @@ impl Feed<'_> {
         let is_refused =
             |text: &[u8]| text.starts_with(b"NOPERM") || text.starts_with(b"ERR unknown command");
         if matches!(&reply, Reply::Error(text) if is_refused(text)) {
-            // The Redis user may lack the permission for `EVAL`, or the server may have renamed it.
+            // The script cannot be used: the Redis user lacks the permission for `EVAL`, or the
+            // server has renamed it. A plain `SET` replaces the script.
             let arguments = [key[0], arguments[0], b"EX", CANARY_TTL, b"GET"];
             [reply] = call.send([Command::new("SET", &arguments)]).await?;
         }

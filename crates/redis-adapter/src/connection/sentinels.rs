@@ -140,8 +140,9 @@ impl Sentinels {
         }
     }
 
-    /// Returns the settings of the server to which the last attempt to connect was made. If the
-    /// sentinels named no server, or if there are no sentinels, these are `settings`.
+    /// Returns settings for the server to which the last attempt to connect was made: a copy of
+    /// `settings` with the address that the sentinels named. If the sentinels named no address, or
+    /// if there are no sentinels, returns `settings` unchanged.
     pub(super) fn attempted(sentinels: Option<&Self>, settings: &RedisSettings) -> RedisSettings {
         match sentinels.and_then(|sentinels| sentinels.found.as_ref()) {
             Some(primary) => settings.for_server(primary),

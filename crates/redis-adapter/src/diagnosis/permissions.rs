@@ -20,7 +20,8 @@ pub(super) async fn check(
 ) -> Vec<Finding> {
     let features = features(examination.settings, required, probe);
     let checks = features.iter().flat_map(|feature| &feature.checks);
-    // All commands are sent before the first reply is awaited.
+    // All commands are sent before the first reply is awaited, so that the checks do not take one
+    // round trip each.
     let sent: Vec<_> = checks.map(|check| send(examination, check)).collect();
     let mut outcomes = join_all(sent).await.into_iter();
     let checked: Vec<_> = features

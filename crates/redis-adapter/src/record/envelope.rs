@@ -12,7 +12,7 @@ use crate::{CorruptRecord, error::CallError};
 
 const MAGIC: [u8; 2] = *b"TS";
 
-/// First version of each kind of encrypted value.
+/// First version of the content of encrypted session records, and of idempotency records.
 pub(crate) const VERSION_1: u8 = 1;
 
 /// Number of versions above the newest known version that count as versions of a newer release. A

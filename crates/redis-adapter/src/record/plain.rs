@@ -59,8 +59,9 @@ struct Read {
 }
 
 impl Read {
-    /// Returns the attributes of the cookies, and the cookies outside the member `cookies`. Returns
-    /// empty details if another program uses these JSON members for something else.
+    /// Returns the members `cookie_attributes`, `other_cookies` and `cookies_digest`. Returns empty
+    /// details if one of these members has another form, because another program may use the same
+    /// name for something else.
     fn details(&mut self) -> PlainDetails {
         let members = [
             ("cookie_attributes", self.cookie_attributes.take()),

@@ -38,8 +38,9 @@ return 1",
 /// Input of a rotation: the old record, and the session to store under the key of the new token.
 pub(super) struct Rotation<'a> {
     pub(super) seen: Seen<'a>,
-    /// Second location (Redis key) where the old record may be stored, in the other storage format
-    /// than `seen`; `None` if this instance uses only one format.
+    /// Second location (Redis key) where the old record may be stored. `seen` has the location for
+    /// one storage format, and this is the location for the other format. `None` if this instance
+    /// uses only one format.
     pub(super) other_location: Option<&'a RecordLocation>,
     pub(super) to: RecordLocation,
     /// Session id of the new token, under which the rotation stores the session.
@@ -91,8 +92,9 @@ impl RedisRepository {
         let remove =
             |call: Call| async move { compare_and_swap::remove_unchanged(&call, seen).await };
         let key = seen.location.key();
-        // With a deadline shared by both steps, a slow first step could leave so little time that the
-        // second step is carried out without a reply. The session would then be lost.
+        // Each step has its own deadline. With one deadline for both steps, a slow first step could
+        // leave so little time that the second step is carried out, but its reply arrives too late.
+        // The new record would then be deleted as well, and the session would be lost.
         let removed = self.pool.call(key, "EVAL", self.deadline(), remove);
         let outcome = match removed.await {
             Ok(SwapOutcome::Swapped) => return Ok(MoveOutcome::Moved),

@@ -42,8 +42,9 @@ const PAGE_SIZE: usize = 64;
 const CLOCK_MARGIN: time::Duration = time::Duration::seconds(2);
 
 impl RedisRepository {
-    /// Sends commands about the index of a subject by running `send`. If the hash slot of the index
-    /// is moving to another server, runs `send` again until `deadline`.
+    /// Sends commands about the index of a subject by running `send`. If Redis replies with the
+    /// error TRYAGAIN, because the hash slot of the index is moving to another server, runs `send`
+    /// again, until `deadline` at the latest.
     async fn index_call<T, F>(
         &self,
         keys: &IndexKeys,
@@ -93,8 +94,8 @@ impl RedisRepository {
             let set_pointer = |call: Call| async move {
                 commands::set_pointer(&call, pointer, record, kept_for).await
             };
-            // Each command has the whole command timeout, so a slow server of the pointer takes no
-            // time from the entry.
+            // The pointer and the entry can be on different servers. Each of the two commands has
+            // the whole command timeout, so a slow first command leaves enough time for the second.
             let pointed = self.pool.call(pointer, "SET", self.deadline(), set_pointer);
             match pointed.await {
                 // The memory of Redis is full, so the pointer cannot be renewed. The index entry is
@@ -380,7 +381,8 @@ impl SubjectIndex for RedisRepository {
         } else {
             None
         };
-        // A record only moves from the plain key to the sealed key.
+        // The plain key is read first, because a record only moves from the plain key to the sealed
+        // key.
         let keys: Vec<_> = plain.into_iter().chain([Key::named(id)]).collect();
         let found = self.remaining(&keys, deadline).await?;
         Ok(found.map(|Remaining(remaining)| FoundRecord { remaining }))

@@ -19,9 +19,10 @@ use crate::{
 /// Error code with which a script replies if the index contains data that this service did not
 /// write. An example is a position that a Lua number cannot represent exactly.
 ///
-/// The scripts check the data themselves. The code that reads a reply could not distinguish corrupt
-/// data from a reply that was damaged on its way. After a damaged reply, the connection would have
-/// to be closed. The only exception is the position that [`contains`] reads with `HGET`.
+/// The scripts check the data themselves, because an invalid value in a reply has two possible
+/// causes: corrupt data, or a reply that was damaged on its way. After a damaged reply, the
+/// connection must be closed. The only exception is the position of the last revocation that
+/// [`contains`] reads with `HGET`.
 pub(super) const CORRUPT: &str = "CORRUPT";
 
 /// Adds an entry to the index, or renews an entry. `ARGV[1]` is the session id, `ARGV[2]` the
@@ -251,8 +252,8 @@ pub(super) async fn add(
 /// entry therefore counts as revoked.
 ///
 /// This function sends three commands. The first command reads the entry, and the second command
-/// reads the last revocation. This order is required, because a revocation is marked before entries
-/// are removed. The third command is a write that changes nothing. A server that has become a
+/// reads the last revocation. In this order, a revocation that is marked between the two commands
+/// is noticed. The third command is a write that changes nothing. A server that has become a
 /// replica refuses the write, so stale data of the replica is not used.
 pub(super) async fn contains(
     call: &Call,

@@ -121,8 +121,8 @@ async fn reset_command_counts(redis: &RedisProcess) {
 }
 
 /// Sends groups of 65, 64, 66 and 200 concurrent look-ups, and counts the batches. A batch contains
-/// at most 64 look-ups. Only the first look-up of the first group is sent alone, because no other
-/// look-up is in progress.
+/// at most 64 look-ups. The first look-up of the first group is sent alone, because no other
+/// look-up is in progress. After a batch, the first look-up of the next group waits for a batch.
 #[rstest]
 #[case::look_ups_without_ttl_renewal(LookUp::Read)]
 #[case::look_ups_with_ttl_renewal(LookUp::Touch)]

@@ -187,8 +187,7 @@ async fn diagnosis_reports_a_missing_permission_with_the_acl_command_that_grants
 }
 
 #[tokio::test]
-async fn diagnosis_requires_permission_for_the_session_id_prefix_only_if_records_may_be_unencrypted()
- {
+async fn diagnosis_requires_permission_for_session_id_keys_only_if_records_may_be_unencrypted() {
     let redis = RedisProcess::start().await;
     add_user_with_all_permissions(&redis).await;
     redis
@@ -218,7 +217,7 @@ async fn diagnosis_requires_permission_for_the_session_id_prefix_only_if_records
 }
 
 #[tokio::test]
-async fn diagnosis_reports_missing_permissions_for_subjects_as_an_error_only_if_required() {
+async fn diagnosis_reports_missing_subject_permissions_as_an_error_only_if_subjects_are_required() {
     let redis = RedisProcess::start().await;
     add_user_with_all_permissions(&redis).await;
     redis.command(&["ACL", "SETUSER", "tee", "-zadd"]).await;

@@ -27,7 +27,7 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(10);
 /// timeouts, which is longer than the operation can take.
 const LEASE: Duration = Duration::from_secs(3);
 
-/// Time for which a client repeats a call with an `Idempotency-Key`.
+/// Maximum time for which a client repeats a call with an `Idempotency-Key`.
 const REPEATED_FOR: Duration = Duration::from_secs(8);
 
 /// Server options that make Redis write each change to disk before Redis acknowledges the change. A
@@ -433,9 +433,10 @@ async fn merge_version(
     merge.await
 }
 
-/// Compares the session with the result of [`merge_version`], which adds attributes to the first
-/// cookie and adds a second cookie. Returns `Some(true)` if the session contains both additions for
-/// `version`, `Some(false)` if it contains no addition, and `None` in any other case.
+/// Searches the session for the two additions of [`merge_version`]: attributes for the first
+/// cookie, and a second cookie with the same name. Returns `Some(true)` if the session contains
+/// both additions for `version`, `Some(false)` if it contains neither, and `None` in any other
+/// case.
 fn merged_attributes(session: &Session, version: u64) -> Option<bool> {
     let mut cookies = session.cookies.with_attributes();
     let attributes =

@@ -110,8 +110,8 @@ async fn idempotency_record_is_removed_after_a_lost_reply_so_a_repetition_begins
 }
 
 /// Redis rejects the command that stores the result of a creation or rotation with an
-/// `Idempotency-Key`. The call must fail without returning the token. A repetition then returns the
-/// token.
+/// `Idempotency-Key`. The call must fail without returning the token. When Redis accepts the
+/// command again, a repetition returns the token.
 #[rstest]
 #[case::create(false)]
 #[case::rotate(true)]

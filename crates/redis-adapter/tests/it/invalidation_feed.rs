@@ -74,9 +74,10 @@ async fn invalidation_feed_stays_up_when_redis_is_out_of_memory() {
 }
 
 /// Removes all keys of Redis. The client library fred drops the message that announces the removal,
-/// so the feed cannot receive the message. Instead, the feed writes a separate key (the canary)
-/// four times within `max_silence`. After the removal, the previous value of the canary is missing,
-/// so the feed must report a loss within a quarter of `max_silence`.
+/// so the feed must detect the removal in another way. The feed writes its own key (the canary)
+/// four times within `max_silence`, the maximum time between two confirmations of the feed. At the
+/// first write after the removal, the previous value of the canary is missing. The feed must
+/// therefore report a loss within a quarter of `max_silence`.
 #[rstest]
 #[case::flushall(&[], &["FLUSHALL"])]
 #[case::flushdb_async(&[], &["FLUSHDB", "ASYNC"])]

@@ -371,7 +371,7 @@ async fn clock_of_the_repository_is_not_set_back_if_redis_replies_slowly() {
 }
 
 #[tokio::test]
-async fn repository_connects_once_redis_accepts_the_password_and_never_logs_the_password() {
+async fn repository_connects_as_soon_as_redis_accepts_the_password_and_never_logs_the_password() {
     let logs = CapturedLogs::start();
     let redis = RedisProcess::start().await;
     let admin = redis.client().await;

@@ -259,8 +259,9 @@ fn owner_of(session: &Session) -> &str {
         .unwrap_or_default()
 }
 
-/// Returns `true` if `owner` and `expected` have the same length and agree in at least half of
-/// their characters. The network fault may have damaged the remaining characters.
+/// Returns `true` if `owner`, the cookie value that was read, has the length of `expected` and
+/// agrees with `expected` in at least half of the characters. The network fault may have damaged
+/// the other characters.
 fn matches_owner(owner: &str, expected: &str) -> bool {
     let same = owner.chars().zip(expected.chars()).filter(|(a, b)| a == b);
     owner.chars().count() == expected.len() && same.count() >= expected.len() / 2

@@ -105,7 +105,7 @@ async fn token_rotation_to_a_token_in_use_returns_token_taken_and_changes_nothin
 }
 
 #[tokio::test]
-async fn token_rotation_returns_changed_if_the_record_was_encrypted_since_it_was_read() {
+async fn token_rotation_returns_outcome_changed_if_the_record_was_encrypted_since_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();
@@ -208,7 +208,7 @@ async fn each_step_of_a_rotation_in_a_slow_cluster_has_the_whole_command_timeout
     assert!(!sessions.exists(from).await.unwrap());
 }
 
-/// Draws a token whose sealed record belongs to the given primary.
+/// Generates a token whose sealed record belongs to the given primary.
 fn token_on_primary(cluster: &RedisCluster, primary: usize) -> SessionToken {
     loop {
         let token = SessionToken::generate();

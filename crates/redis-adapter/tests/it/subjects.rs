@@ -216,7 +216,7 @@ async fn adding_a_subject_index_entry_removes_expired_entries() {
 
 /// Lists 80 sessions of a subject. The index of the subject begins with 150 entries without a
 /// record, and a page of the index has 64 entries. In the case `same_position`, all entries have
-/// the same position, as entries of rotated sessions can have.
+/// the same position, so the list is in the order of the session ids.
 #[rstest]
 #[case::different_positions(false)]
 #[case::same_position(true)]

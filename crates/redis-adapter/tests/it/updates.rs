@@ -108,7 +108,7 @@ async fn loading_a_session_for_an_update_does_not_change_its_ttl(#[case] mode: M
 /// Seals (encrypts) a plain record after an update has read the record. The update then returns
 /// `Changed` and not `Gone`, so that the caller of the update reads the session again.
 #[tokio::test]
-async fn update_returns_changed_if_the_record_was_encrypted_since_it_was_read() {
+async fn update_returns_outcome_changed_if_the_record_was_encrypted_since_it_was_read() {
     let redis = RedisProcess::start().await;
     let (old, new) = Mode::SealOnAccess.start_both(&redis.url()).await;
     let created = old.store(cookies(), base_url()).await.unwrap();

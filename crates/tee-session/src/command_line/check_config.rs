@@ -94,8 +94,8 @@ pub(super) fn run(matches: &[&ArgMatches]) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Returns the error for `--connect` if `redis_url` is not set. The name of the variable with the
-/// Redis URL may be misspelled, so the error lists the unknown variables.
+/// Returns the error for `--connect` if `redis_url` is not set. The user may have misspelled the
+/// environment variable with the Redis URL, so the error lists the unknown environment variables.
 fn no_redis(sources: &Sources) -> anyhow::Error {
     let unknown = sources.unknown_variables();
     let unknown = if unknown.is_empty() {

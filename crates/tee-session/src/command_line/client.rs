@@ -75,8 +75,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Checks the id of a client. The check is not a value parser, because the error of a value parser
-/// repeats the value: the flag could contain a secret, as `curl --user` does (`id:secret`).
+/// Checks the id of a client. clap does not check the id, because the error message of clap would
+/// repeat it. The user may have typed a secret with the id, as in `curl --user id:secret`.
 fn check_id(id: &str) -> Result<(), clap::Error> {
     // The hash and the scope are valid, so an error is an error of the id.
     let client = ServiceClient::new(id, &["0".repeat(64)], vec![Scope::Create]);

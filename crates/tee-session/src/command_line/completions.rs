@@ -48,10 +48,12 @@ pub(super) fn run(matches: &ArgMatches, root: &mut Command) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the state names in a completion script for bash consistent. `name` is the name of the
-/// binary. If it contains a hyphen, `clap_complete` 4.6 uses two names for one state:
-/// `tee__session` where the script sets the state, and `tee__subcmd__session` where the script
-/// looks up the state. As a result, bash would complete nothing after a subcommand
+/// Makes a completion script for bash use one name for each state. A state is the command that the
+/// user has typed so far.
+///
+/// `name` is the name of the binary. If `name` contains a hyphen, `clap_complete` 4.6 writes it in
+/// two forms: as `tee__session` where the script sets the state, and as `tee__subcmd__session`
+/// where the script looks up the state. Bash would then complete nothing after a subcommand
 /// (clap-rs/clap#6421).
 fn with_consistent_names(script: Vec<u8>, name: &str) -> Vec<u8> {
     let (given, looked_for) = (name.replace('-', "__"), name.replace('-', "__subcmd__"));

@@ -7,8 +7,8 @@ use std::{
 
 use crate::settings::Problems;
 
-/// Exit code for invalid settings or an invalid command line. A failure at run time exits with 1.
-const EXIT_MISUSED: u8 = 2;
+/// Exit code for invalid settings, an invalid command line or invalid input. A failure at run time exits with 1.
+pub(super) const EXIT_MISUSED: u8 = 2;
 
 /// Exit code if standard output was closed before the end of the output, as in
 /// `tee-session check-config | head`. A shell reports this code for programs that `SIGPIPE` ends.

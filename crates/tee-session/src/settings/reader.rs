@@ -101,7 +101,8 @@ impl Reader<'_> {
         self.parsed(key, parse_switch, false)
     }
 
-    /// Parses the setting `key` as one of several names, in upper or lower case.
+    /// Parses the setting `key`, which has a fixed list of allowed values, such as `sealed` and
+    /// `plain`. Accepts them in upper and lower case.
     pub(super) fn choice<T>(&mut self, key: &'static str) -> T
     where
         T: FromStr<Err: Display> + Default,

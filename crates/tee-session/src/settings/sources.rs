@@ -22,7 +22,8 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Sources {
     given: HashMap<&'static str, Given>,
-    /// Environment variables that begin with `TSA_`, in upper or lower case, and are not settings.
+    /// Environment variables that begin with `TSA_`, in upper or lower case, and that this program
+    /// does not know.
     unknown_variables: Vec<String>,
 }
 
@@ -221,14 +222,14 @@ impl Sources {
         }
     }
 
-    /// Returns the environment variables that begin with `TSA_`, in upper or lower case, and are
-    /// not settings.
+    /// Returns the environment variables that begin with `TSA_`, in upper or lower case, and that
+    /// this program does not know.
     pub(crate) fn unknown_variables(&self) -> &[String] {
         &self.unknown_variables
     }
 
-    /// Returns a warning for each environment variable that is not a setting, and for each optional
-    /// setting with an empty value. Both have no effect.
+    /// Returns a warning for each unknown environment variable, and for each optional setting with
+    /// an empty value. Both have no effect.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unknown = self.unknown_variables.iter();
         let unknown = unknown.map(|variable| describe_unknown_variable(variable));
@@ -247,16 +248,16 @@ impl Sources {
 }
 
 impl Given {
-    /// Returns `true` if the text contains no value for the setting `key`: the text is empty. If
-    /// the setting is a list, the text may also be an empty list, or consist of spaces and commas.
+    /// Returns `true` if the text is empty. If the setting `key` is a list, also returns `true` for
+    /// an empty list (`[]`), and for a text of spaces and commas.
     fn is_blank(&self, key: &Key) -> bool {
         let text = self.text.trim();
         self.text.is_empty()
             || key.is_list && (text == "[]" || text.chars().all(|c| c == ',' || c.is_whitespace()))
     }
 
-    /// If the setting `key` is optional and the text contains no value, replaces the text by the
-    /// empty text, which means "not set".
+    /// If the setting `key` has no default and the text is blank ([`Self::is_blank`]), replaces the
+    /// text by the empty text, which means "not set".
     fn normalised(self, key: &Key) -> Self {
         if key.default.is_empty() && self.is_blank(key) {
             return Self {

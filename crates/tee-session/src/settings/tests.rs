@@ -230,7 +230,7 @@ fn ipv6_api_host_is_accepted_with_or_without_brackets(#[case] host: &str, #[case
 }
 
 #[test]
-fn login_paths_expired_statuses_and_login_markers_are_parsed_as_lists() {
+fn upstream_settings_for_login_paths_expired_statuses_and_login_markers_are_lists() {
     let file = "upstream_gateway = true\nallowed_base_hosts = [\"golf.example\"]\n\
                 upstream_login_paths = [\"/login\", \"/a/b.php\"]\n\
                 upstream_expired_statuses = [401, 419]\n\

@@ -1,4 +1,5 @@
-//! Environment variables that begin with `TSA_`, in upper or lower case, and are not settings.
+//! Environment variables that begin with `TSA_`, in upper or lower case, and that this program does
+//! not know.
 
 use std::env;
 
@@ -17,12 +18,12 @@ pub(super) const PREFIX: &str = "TSA_";
 /// the variables of the command `tee-session session`.
 const OTHER_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, "TSA_URL", "TSA_CA_FILE"];
 
-/// Returns the environment variables that begin with `TSA_` and have no meaning for this program.
-/// Such variables are not errors. Otherwise, a variable of a newer release would prevent a
-/// rollback.
+/// Returns the environment variables that begin with `TSA_`, in upper or lower case, and that this
+/// program does not know. They are not errors. Otherwise, a variable of a newer release would
+/// prevent a rollback.
 ///
-/// Variables in lower case are included: their names differ from the names of the settings only in
-/// the case, so they have no effect.
+/// Names of environment variables are case-sensitive, so a variable in lower case, such as
+/// `tsa_redis_url`, has no effect.
 pub(super) fn unknown_variables() -> Vec<String> {
     let known: Vec<_> = KEYS
         .iter()

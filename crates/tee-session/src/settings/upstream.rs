@@ -144,8 +144,8 @@ fn parse_statuses(text: &str) -> Result<Vec<StatusCode>, &'static str> {
     statuses.ok_or("the statuses must be numbers from 200 to 499, such as 401, 419")
 }
 
-/// Returns the root certificates of this machine, and the first error. Certificates that cannot be
-/// read are ignored.
+/// Returns the root certificates that this machine trusts. Ignores certificates that cannot be
+/// read, and also returns the first error.
 fn machine_roots() -> (Arc<RootCertStore>, Option<rustls_native_certs::Error>) {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

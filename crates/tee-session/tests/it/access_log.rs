@@ -93,7 +93,7 @@ async fn access_log_does_not_depend_on_the_log_level() {
     assert!(service.events("Starting up").is_empty());
 }
 
-/// Each of these requests is refused before a handler runs.
+/// Sends a request that is refused before a handler runs.
 #[rstest]
 #[case::malformed_json(Method::POST, "/v1/sessions", "{", 400, "invalid_request")]
 #[case::invalid_session(Method::POST, "/v1/sessions", "{}", 422, "invalid_session")]
@@ -123,7 +123,7 @@ async fn refused_request_is_logged_at_debug_level_with_its_problem_code(
 }
 
 #[tokio::test]
-async fn unreadable_request_is_logged_at_debug_level() {
+async fn malformed_http_request_is_logged_at_debug_level_without_its_content() {
     let service = service::start(&["--log-level", "DEBUG"]).await;
     let mut connection = service.connect().await;
     connection.write_all(b"GET s3cret\r\n\r\n").await.unwrap();

@@ -143,7 +143,7 @@ async fn service_logs_a_warning_only_if_its_tls_certificate_expires_within_14_da
 #[case::expired_without_subject(issue_expired_without_subject, EVENT, "localhost")]
 #[case::expired_without_any_name(issue_expired_without_any_name, EVENT, "number 1")]
 #[tokio::test]
-async fn certificate_chain_of_the_api_or_for_redis_that_is_not_valid_now_causes_a_warning(
+async fn api_or_redis_client_certificate_chain_that_is_not_valid_now_causes_a_warning(
     #[values("tls", "redis-tls")] prefix: &str,
     #[case] issue: fn(&TestAuthority) -> IssuedCertificate,
     #[case] event: &str,

@@ -249,8 +249,8 @@ async fn environment_variable_that_is_not_utf8_is_rejected() {
     );
 }
 
-/// Checks that an environment variable of a newer release has no effect, but a warning. An operator
-/// may set such a variable before an upgrade, and keep it during a rollback.
+/// Checks that an unknown environment variable causes a warning, and has no other effect. An
+/// operator may set a variable of a newer release before an upgrade, and keep it during a rollback.
 #[rstest]
 #[case::newer_release(
     "TSA_OF_ANOTHER_VERSION",

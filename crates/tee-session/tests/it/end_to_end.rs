@@ -222,8 +222,8 @@ async fn stop_signals_that_arrive_together_stop_the_service_gracefully(#[case] s
     assert_eq!(service.ended(Duration::from_secs(10)).await.code(), Some(0));
 }
 
-/// Sends a signal that is no stop signal to a service that runs without a terminal, as it does
-/// under a process manager.
+/// Sends SIGHUP, SIGUSR1 or SIGUSR2 to a service without a terminal. A process manager also runs
+/// the service without a terminal. SIGHUP is a stop signal only on a terminal.
 #[rstest]
 #[case(Signal::SIGHUP)]
 #[case(Signal::SIGUSR1)]

@@ -147,8 +147,9 @@ async fn session_headers_forged_by_the_client_do_not_reach_the_app_behind_the_ga
     }
 }
 
-/// The service sends the subject in one of two headers, depending on its characters. A client must
-/// not be able to add the header that the service does not send.
+/// The service sends this subject in `X-Session-Subject-Encoded`, because it contains characters
+/// that are not ASCII. A client must not be able to add `X-Session-Subject`, which the service
+/// sends for other subjects.
 #[rstest]
 #[tokio::test]
 async fn app_behind_a_gateway_receives_a_unicode_subject_percent_encoded(

@@ -157,7 +157,8 @@ fn only_the_connection_module_of_the_redis_adapter_uses_the_fred_library() {
     assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<&PathBuf>::new());
 }
 
-/// The packages contain the unit tests, but not `tee-session-test-support`, which is not published.
+/// Each published package contains its unit tests. If they used the unpublished
+/// `tee-session-test-support`, they could not be built from the package.
 #[test]
 fn unit_tests_of_published_packages_do_not_use_the_unpublished_test_support() {
     const LIBRARY: &str = "tee_session_test_support";

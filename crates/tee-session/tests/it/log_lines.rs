@@ -98,8 +98,8 @@ async fn log_lines_contain_no_method_route_or_request_id_of_another_request() {
     assert!(!service.output().contains("s3cret"));
 }
 
-/// The form contains the token. A long `X-Request-Id` could be the token, so the log lines get this
-/// id only after the service has read the form.
+/// The request body is a form that contains the token. A long `X-Request-Id` could be the same
+/// token, so the log lines get this id only after the service has read the form.
 #[tokio::test]
 async fn log_lines_of_an_introspection_contain_its_x_request_id_unless_that_is_the_token() {
     let service = service::start(&["--log-level", "DEBUG"]).await;

@@ -1,5 +1,5 @@
-//! Test that `docs/mutation-tests.md` lists exactly the store faults with which the contract suite
-//! is tested.
+//! Test that `docs/mutation-tests.md` lists exactly the faults that the contract suite must detect.
+//! The tests of the contract suite add one fault at a time to a correct store.
 
 use std::{fs, path::Path};
 

@@ -154,7 +154,7 @@ async fn import_of_a_cookie_file_without_cookies_for_the_host_of_the_session_exi
 }
 
 #[tokio::test]
-async fn cookies_are_shown_with_their_attributes_and_their_values_only_on_request() {
+async fn cookie_attributes_are_always_shown_and_cookie_values_only_with_the_flag_reveal() {
     let operator = operator_with_session().await;
     operator
         .run("cookies --import - --token-file token", FILE)

@@ -1,6 +1,6 @@
-//! Compares the cookies that Chromium stores with the results that `set_cookie_table.toml` lists
-//! for Chromium. The tests of the domain crate contain this table, and compare its other results
-//! with the merge of `Set-Cookie` lines into a session.
+//! Test that Chromium stores the cookies that `set_cookie_table.toml` lists for Chromium. Each row
+//! of this table contains a `Set-Cookie` line, and the cookies that are stored after it. The table
+//! belongs to the tests of the domain crate, which compare it with the cookies of a session.
 
 use std::fs;
 
@@ -38,8 +38,9 @@ struct DateRow {
 }
 
 impl DateRow {
-    /// Returns a row whose `Set-Cookie` line contains the date as its expiry time, which is in the
-    /// past. A client that can parse the date removes the cookie. Other clients store it.
+    /// Returns a row for the date. The `Set-Cookie` line of the row contains the date as its expiry
+    /// time. The date is in the past, so a client that can parse it removes the cookie. Other
+    /// clients store the cookie.
     fn into_row(self) -> Row {
         let line = format!("a=1; Expires={}", self.date);
         let is_date = self.chromium.unwrap_or(self.draft);

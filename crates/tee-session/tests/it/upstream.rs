@@ -89,7 +89,8 @@ impl CountingSite {
         self.folder.path().join("bookings")
     }
 
-    /// Returns the record of the site: one line for each booking and for each added partner.
+    /// Returns the lines that the site has written: one for each booking, such as `book 7`, and one
+    /// for each player added to a booking, such as `partner 1`.
     fn bookings(&self) -> Vec<String> {
         let text = fs::read_to_string(self.bookings_file()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -227,7 +228,7 @@ async fn booking_flow_books_exactly_once_across_two_instances(
 }
 
 #[tokio::test]
-async fn curl_books_through_the_gateway_with_only_another_base_url_and_the_token() {
+async fn curl_books_through_the_gateway_if_only_the_base_url_is_changed_and_the_token_added() {
     let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
     let service = start_gateway(&redis).await;
     let client = Client::new(service.base()).unwrap();
@@ -261,7 +262,7 @@ async fn curl_books_through_the_gateway_with_only_another_base_url_and_the_token
 }
 
 #[tokio::test]
-async fn instance_that_is_killed_within_a_booking_has_booked_at_most_once() {
+async fn booking_is_not_repeated_if_the_instance_is_killed_during_the_booking() {
     let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
     let (doomed, other) = (start_gateway(&redis).await, start_gateway(&redis).await);
     let client = Client::new(doomed.base()).unwrap();
@@ -422,7 +423,7 @@ async fn service_with_a_gateway_but_without_allowed_base_hosts_exits_with_2() {
 #[case::https_only("false", 2)]
 #[case::sites_over_http("true", 0)]
 #[tokio::test]
-async fn gateway_without_certificate_authorities_is_accepted_only_for_sites_over_http(
+async fn gateway_without_certificate_authorities_requires_the_setting_upstream_allow_http(
     #[case] allows_http: &str,
     #[case] expected: i32,
 ) {
@@ -445,7 +446,7 @@ async fn gateway_without_certificate_authorities_is_accepted_only_for_sites_over
 }
 
 #[tokio::test]
-async fn no_output_contains_the_query_or_a_cookie_of_a_request_to_the_site() {
+async fn log_at_trace_level_contains_no_token_query_or_cookie_of_a_request_to_the_site() {
     let (redis, site) = (RedisProcess::start().await, CountingSite::start().await);
     let url = redis.url();
     let verbose = [

@@ -26,7 +26,8 @@ pub(super) struct Gates<K: Hash + Eq + Clone> {
 struct Gate {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// Number of permits of the gate that were released so far.
+    /// Number of permits of the gate that were released so far. [`Watched`] compares this number
+    /// with an earlier one.
     freed: AtomicUsize,
 }
 

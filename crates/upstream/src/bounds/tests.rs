@@ -49,7 +49,7 @@ async fn one_site_gets_at_most_a_quarter_of_all_permits() {
 }
 
 #[tokio::test]
-async fn host_name_with_a_final_dot_shares_the_limit_of_the_site() {
+async fn site_urls_with_and_without_a_final_dot_after_the_host_name_share_one_limit() {
     let bounds = bounds(4, 9, 9);
     let _held = place(&bounds, "https://a.example", "1").await.unwrap();
     assert_eq!(

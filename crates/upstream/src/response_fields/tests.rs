@@ -132,7 +132,10 @@ fn via_header_is_added_to_each_answer() {
     "NTLM, Digest realm=\"a\", nonce=\"b\"",
     "Digest realm=\"a\", nonce=\"b\""
 )]
-fn challenges_other_than_negotiate_and_ntlm_are_kept(#[case] value: &str, #[case] kept: &str) {
+fn www_authenticate_challenges_other_than_negotiate_and_ntlm_are_kept(
+    #[case] value: &str,
+    #[case] kept: &str,
+) {
     assert_eq!(
         clean_fields(&[("www-authenticate", value)])[WWW_AUTHENTICATE],
         kept

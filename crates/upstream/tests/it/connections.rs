@@ -1,9 +1,12 @@
-//! Tests of idle connections: each connection is reused for the next request to the same site.
+//! Tests of connections to sites: reuse of idle connections, and events for the observer.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use rstest::rstest;
-use tee_session_upstream::{Client, ClientSettings, Site, http::Method};
+use tee_session_upstream::{Client, ClientSettings, Observer, Site, UpstreamError, http::Method};
 use tokio::{io::AsyncWriteExt, time::sleep};
 
 use crate::test_site::{OK, TestSite, client, eventually, get, place, request, site_of, text};
@@ -59,10 +62,10 @@ async fn connection_is_not_reused_before_its_answer_was_read() {
 
 #[tokio::test]
 async fn idle_connections_are_limited_and_closed_after_the_idle_timeout() {
-    let open = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
-    let counted = std::sync::Arc::clone(&open);
+    let open = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&open);
     let server = TestSite::start(move |mut stream, seen| {
-        let open = std::sync::Arc::clone(&counted);
+        let open = Arc::clone(&counted);
         async move {
             use std::sync::atomic::Ordering::SeqCst;
             open.fetch_add(1, SeqCst);
@@ -88,7 +91,7 @@ async fn idle_connections_are_limited_and_closed_after_the_idle_timeout() {
         text(answer).await.unwrap();
     }
     let is_open = |expected| {
-        let open = std::sync::Arc::clone(&open);
+        let open = Arc::clone(&open);
         move || open.load(std::sync::atomic::Ordering::SeqCst) == expected
     };
     eventually(is_open(2)).await;
@@ -134,7 +137,7 @@ async fn idle_connections_to_all_sites_are_limited_and_the_oldest_is_closed_firs
 }
 
 #[tokio::test]
-async fn large_body_arrives_unchanged() {
+async fn large_request_body_and_answer_body_arrive_unchanged() {
     let server = TestSite::answering_with(|request| {
         let body = request.split_once("\r\n\r\n").unwrap().1;
         format!(
@@ -150,4 +153,34 @@ async fn large_body_arrives_unchanged() {
         let answer = client.send(&site, request, place(&site).await);
         assert!(text(answer.await.unwrap()).await.unwrap() == body);
     }
+}
+
+#[derive(Debug, Default)]
+struct Events(Mutex<Vec<String>>);
+
+impl Observer for Events {
+    fn connected(&self, _: &Site, _: Duration, result: Result<(), &UpstreamError>) {
+        let result = result.map_err(ToString::to_string);
+        self.0.lock().unwrap().push(format!("{result:?}"));
+    }
+
+    fn closed(&self, _: &Site) {
+        self.0.lock().unwrap().push("closed".to_owned());
+    }
+}
+
+#[tokio::test]
+async fn observer_receives_events_of_connections_and_not_of_requests() {
+    let server = TestSite::answering(OK).await;
+    let (events, site) = (Arc::new(Events::default()), site_of(&server));
+    let client = client(ClientSettings::default()).with_observer(Arc::<Events>::clone(&events));
+    for _ in 0..3 {
+        exchange(&client, &site).await;
+    }
+    let seen = || events.0.lock().unwrap().join(" ");
+    assert_eq!(seen(), "Ok(())");
+    drop(server);
+    eventually(|| seen() == "Ok(())" || seen() == "Ok(()) closed").await;
+    drop(client);
+    eventually(|| seen() == "Ok(()) closed").await;
 }

@@ -1,20 +1,16 @@
 //! Tests of answers that show that the user is no longer logged in.
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{io::Write, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use rstest::rstest;
 use tee_session_upstream::{
-    BodyError, ClientSettings, LoginSignal, LoginSignals, Observer, Site, UpstreamError,
+    BodyError, ClientSettings, LoginSignal, LoginSignals,
     http::{HeaderMap, HeaderValue, Method, StatusCode, header::ACCEPT_ENCODING},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::test_site::{TestSite, client, eventually, get, place, request, site_of, text};
+use crate::test_site::{TestSite, client, get, place, request, site_of, text};
 
 const MARKER: &str = "<form id=\"login\">";
 
@@ -212,36 +208,4 @@ async fn page_that_stalls_during_the_marker_search_is_passed_on_up_to_the_timeou
     assert_eq!(answer.body.chunk().await.unwrap().unwrap(), "<html>");
     let error = text(answer).await.unwrap_err();
     assert!(matches!(error, BodyError::Stalled), "{error:?}");
-}
-
-#[derive(Debug, Default)]
-struct Events(Mutex<Vec<String>>);
-
-impl Observer for Events {
-    fn connected(&self, _: &Site, _: Duration, result: Result<(), &UpstreamError>) {
-        let result = result.map_err(ToString::to_string);
-        self.0.lock().unwrap().push(format!("{result:?}"));
-    }
-
-    fn closed(&self, _: &Site) {
-        self.0.lock().unwrap().push("closed".to_owned());
-    }
-}
-
-#[tokio::test]
-async fn observer_receives_events_of_connections_and_not_of_requests() {
-    let server = TestSite::answering(page("", b"")).await;
-    let (events, site) = (Arc::new(Events::default()), site_of(&server));
-    let client = client(settings()).with_observer(Arc::<Events>::clone(&events));
-    for _ in 0..3 {
-        let answer = get(&client, &site, "/").await.unwrap();
-        assert_eq!(text(answer).await.unwrap(), "");
-        settle().await;
-    }
-    let seen = || events.0.lock().unwrap().join(" ");
-    assert_eq!(seen(), "Ok(())");
-    drop(server);
-    eventually(|| seen() == "Ok(())" || seen() == "Ok(()) closed").await;
-    drop(client);
-    eventually(|| seen() == "Ok(()) closed").await;
 }

@@ -26,12 +26,12 @@ const RACES: usize = 10_000;
 /// longer.
 const TLS_RACES: usize = 1_000;
 
-/// Number of connections of which the site closes one before the TLS handshake, in a race test over
-/// TLS. The request for which that connection was made is never sent.
+/// In a race test over TLS, the site closes one in `WITHOUT_HANDSHAKE` connections before the TLS
+/// handshake. The request for which such a connection was opened is never sent.
 const WITHOUT_HANDSHAKE: usize = 8;
 
-/// Number of requests of which, on average, the site leaves one without an answer in a race test.
-/// The site reads this request in full, and then closes the connection.
+/// In a race test, the site leaves on average one in `WITHOUT_ANSWER` requests without an answer.
+/// The site reads such a request in full, and then closes the connection.
 const WITHOUT_ANSWER: u64 = 32;
 
 /// Simple pseudo-random number generator. The field is its state, which begins with the seed.

@@ -1,4 +1,4 @@
-//! Clients and requests for the tests.
+//! Helpers of the tests: they create clients and requests, and read answers.
 
 use std::{sync::Arc, time::Duration};
 

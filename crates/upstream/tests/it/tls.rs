@@ -120,8 +120,8 @@ async fn site_with_an_invalid_certificate_gets_no_request(
     assert_eq!(server.seen().total(), 0);
 }
 
-/// rustls reports this fault only by the text `CaUsedAsEndEntity`. The advice for operators depends
-/// on this text.
+/// rustls reports that a server uses a CA certificate only by the text `CaUsedAsEndEntity`. The
+/// advice for operators depends on this text.
 #[tokio::test]
 async fn site_whose_certificate_is_a_ca_certificate_gets_no_request() {
     let authority = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -30,8 +30,8 @@ const TEXTS: [&str; 19] = [
 /// Line ends that a file or `echo` adds to a secret.
 const LINE_ENDS: [&str; 3] = ["", "\n", "\r\n"];
 
-/// Returns `true` if `hash` is the SHA-256 of a well-known secret, or of `id`, the id of the client.
-/// The secret may be in lower case, in upper case or capitalised, and may have a line end.
+/// Returns `true` if `hash` is the SHA-256 of a well-known secret, or of `id`, the id of the
+/// client. The secret may be in lower case, in upper case or capitalised, and may have a line end.
 pub(super) fn is_well_known(hash: &[u8; 32], id: &str) -> bool {
     let mut texts = TEXTS.into_iter().chain([id]).flat_map(cases);
     texts.any(|text| {

@@ -18,7 +18,8 @@ pub(super) const BUSY: u64 = u64::MAX;
 /// State of a connection that its worker thread updates and other threads read.
 #[derive(Debug)]
 pub(super) struct Activity {
-    /// Time in nanoseconds since the start of the listener, or [`BUSY`].
+    /// Time since which the connection has been idle, in nanoseconds since the start of the
+    /// listener, or [`BUSY`].
     idle_since: AtomicU64,
     is_write_blocked: AtomicBool,
     is_closing: AtomicBool,

@@ -48,7 +48,8 @@ pub(super) struct Open {
     pub(super) connections: HashMap<u64, Entry>,
     /// Number of open connections with [`Kind::Regular`].
     pub(super) regular: usize,
-    /// Number of connections with [`Kind::Regular`] from each address that is limited.
+    /// Number of open connections with [`Kind::Regular`] from each address to which the limit per
+    /// address applies.
     pub(super) per_address: HashMap<IpAddr, usize>,
     /// Number of open connections with [`Kind::Reserved`].
     pub(super) reserved: usize,
@@ -57,7 +58,7 @@ pub(super) struct Open {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) kind: Kind,
-    /// Address or IPv6 network of the client; `None` if it is not limited.
+    /// Address or IPv6 network of the client; `None` if the limit per address does not apply.
     pub(super) address: Option<IpAddr>,
     pub(super) activity: Arc<Activity>,
 }

@@ -1,5 +1,5 @@
-//! Tests of requests that are refused before the handler of the gateway runs. No such request is sent
-//! to the site.
+//! Tests of requests that are refused before the handler of the gateway runs. No such request is
+//! sent to the site.
 
 use std::time::Duration;
 
@@ -42,9 +42,9 @@ async fn invalid_host_returns_400_with_the_outcome_not_sent() {
     assert_eq!(site.seen().connections(), 0);
 }
 
-/// A proxy in front of the service may find the end of the body by one of the two fields, and the
-/// service by the other. The rest of the body would then be parsed as the request of another
-/// client (request smuggling).
+/// A proxy in front of the service may find the end of the body by `Content-Length`, and the
+/// service by `Transfer-Encoding`. The service would then parse the rest of the body as the request
+/// of another client (request smuggling).
 #[rstest]
 #[case::length_first("Content-Length: {length}\r\nTransfer-Encoding: chunked\r\n")]
 #[case::length_last("Transfer-Encoding: chunked\r\nContent-Length: {length}\r\n")]

@@ -268,7 +268,7 @@ async fn unusable_answer_of_the_site_returns_502_with_the_cause_and_an_unknown_o
 }
 
 #[tokio::test]
-async fn timeout_of_the_site_returns_504_with_an_unknown_outcome_and_is_in_the_histogram() {
+async fn timeout_of_the_site_returns_504_with_an_unknown_outcome_and_is_in_the_duration_metric() {
     let site = TestSite::start(|mut stream, seen| async move {
         seen.read_request(&mut stream).await;
         let _ = stream.read_u8().await;

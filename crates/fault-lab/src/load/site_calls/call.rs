@@ -22,8 +22,8 @@ const MAX_BODY: usize = 64 * 1_024;
 const RETRIED_FOR: Duration = Duration::from_secs(5);
 
 /// If the store accepts writes again within this time after an answer, the service must store the
-/// cookies of the answer. The rest of [`RETRIED_FOR`] is a reserve: one attempt may already have
-/// begun and fail, and the next attempt needs time.
+/// cookies of the answer. The rest of [`RETRIED_FOR`] is a reserve for two attempts to store them:
+/// one that began before the store accepted writes and fails, and the next one.
 const STORE_BACK_WITHIN: Duration = Duration::from_millis(3_500);
 
 /// Pause between two checks of a session whose cookies the service could not store at first.
@@ -119,8 +119,8 @@ pub(super) async fn call(shared: &Shared, calls: &SiteCalls, own: &mut OwnSessio
     }
 }
 
-/// Counts a response to a call. The label begins with `upstream`, so that an error response does
-/// not count as a failed request of the other clients.
+/// Counts a response to a call. Its key in `Tally::responses` begins with `upstream`, so that the
+/// response is not counted together with the responses to other requests.
 fn count(shared: &Shared, response: &str) {
     let mut tally = shared.tally();
     let responses = &mut tally.responses;

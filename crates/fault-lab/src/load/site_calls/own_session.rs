@@ -102,7 +102,8 @@ impl OwnSession {
         self.check(shared, cookie("SESSIONID"), cookie(BOOKING));
     }
 
-    /// Checks the `Cookie` header field of a request that the site has received for this session.
+    /// Checks the cookies in `field`, the `Cookie` header field of a request that the site has
+    /// received for this session.
     pub(super) fn check_field(&self, shared: &Shared, field: &str) {
         let cookie = |name: &str| {
             let mut cookies = field.split("; ");

@@ -96,8 +96,8 @@ impl FaultyRepository {
     }
 
     /// Simulates access to the record of `token`. Returns an error if the store is unreachable or
-    /// the record is damaged. If the injected fault reports such a record as missing, returns
-    /// `false` instead. Otherwise returns `true`.
+    /// the record is damaged, and `true` otherwise. With a fault that reports such a record as
+    /// missing, returns `false` instead of the error.
     async fn reach_record(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
         let reached = self.reach_store(token.expose_secret()).await;
         if reached.is_err() && self.has(Fault::OutageReportedAsMissing) {
@@ -130,8 +130,8 @@ impl FaultyRepository {
         })
     }
 
-    /// Moves a session from the inserted sessions to the removed sessions. Returns `false` if it is
-    /// not one of the inserted sessions.
+    /// Moves the session from `inserted` to `removed` in [`State`]. Returns `false` if `inserted`
+    /// does not contain the session.
     pub(super) fn note_removal(&self, id: SessionId) -> bool {
         let mut state = self.state();
         let Some((session, _)) = state.inserted.remove(&id) else {
@@ -168,9 +168,9 @@ impl FaultyRepository {
         written
     }
 
-    /// Returns the revision of the session's current state. A faulty adapter uses this revision
-    /// instead of `seen`, so it overwrites concurrent changes. If there is no session, returns
-    /// `seen`.
+    /// Returns the revision of the session's current state, or `seen` if there is no session. A
+    /// faulty adapter uses this revision instead of the caller's revision, so it overwrites
+    /// concurrent changes.
     async fn current_revision(&self, token: &SessionToken, seen: &Revision) -> Revision {
         let loaded = self.correct.load_for_update(token, None).await.unwrap();
         loaded.map_or_else(|| seen.clone(), |loaded| loaded.revision)

@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 /// Details of the cookies of a plain record, as JSON members: the attributes of the cookies, and
 /// the cookies outside the member `cookies`.
 ///
-/// A program that does not know these members may change the cookies in the member `cookies`, and
-/// may keep these members. In that case, the digest is not the digest of the changed cookies, and
-/// the details are ignored.
+/// A program that does not know these members may change the cookies in the member `cookies` and
+/// keep these members unchanged. `cookies_digest` then differs from the digest of the changed
+/// cookies, and the details are ignored.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct PlainDetails {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -77,9 +77,9 @@ impl PlainDetails {
         }
     }
 
-    /// Adds the attributes, and the cookies outside the member `cookies`, to `cookies`, the cookies
-    /// in that member. If the digest is missing or differs from the digest of `cookies`, returns
-    /// `cookies` unchanged.
+    /// Adds these details to `cookies`, the cookies in the JSON member `cookies`. If
+    /// `cookies_digest` is missing or differs from the digest of `cookies`, returns `cookies`
+    /// unchanged.
     pub(super) fn add_to(mut self, cookies: Cookies) -> Cookies {
         let Some(digest) = self.cookies_digest else {
             return cookies;
@@ -110,7 +110,8 @@ fn digest_of(cookies: &Cookies) -> String {
     let mut context = Context::new(&SHA256);
     for (name, value) in cookies.iter() {
         context.update(name.as_bytes());
-        // These bytes cannot occur in names and values.
+        // The bytes 0 and 1 separate names and values, because neither a name nor a value can
+        // contain them.
         context.update(if value.is_some() { b"\0" } else { b"\x01" });
         context.update(value.unwrap_or_default().as_bytes());
         context.update(b"\0");

@@ -42,7 +42,8 @@ fn unencrypted_record_is_byte_identical_to_python_json_and_decodes_to_the_same_s
     assert_eq!(decode(record.as_bytes()), Ok(session));
 }
 
-/// Python writes `null` for a cookie without a value, which its cookie jars can contain.
+/// A cookie jar of Python can contain a cookie without a value. `json.dumps` of Python writes this
+/// value as `null`.
 #[test]
 fn cookie_without_a_value_is_null_in_an_unencrypted_record() {
     let cookies = [
@@ -93,7 +94,9 @@ fn attributes_of_cookies_are_additional_members_of_an_unencrypted_record() {
 #[case::incomplete(r#""cookie_attributes": {"a": {}}, "other_cookies": []"#)]
 #[case::unknown_name(r#""cookie_attributes": {"z": {"domain": "g", "host_only": true, "path": "/", "secure": true}}"#)]
 #[case::control_character(r#""cookie_attributes": {"a": {"domain": "g", "host_only": true, "path": "/\n", "secure": true}}"#)]
-fn unencrypted_record_with_invalid_attributes_is_decoded_without_them(#[case] members: &str) {
+fn unencrypted_record_with_invalid_cookie_attributes_is_decoded_without_them(
+    #[case] members: &str,
+) {
     let record = format!(
         r#"{{"cookies":{{"a":"1"}},"base_url":"x","created_at":"{TIME}","cookies_digest":"8bf19097aa1a235b",{members}}}"#
     );

@@ -67,9 +67,9 @@ fn encrypted_example_records_in_the_readme_are_decrypted_to_the_expected_session
     assert_eq!(sealer().open(&mut version_2), Ok(odd_session()));
 }
 
-/// Example of an older release: commit 9cb3a1f. In a record of version 1, it reports the record as
-/// corrupt (401) if a cookie contains a control character of Unicode or has no value, and drops a
-/// subject that is not visible ASCII.
+/// An example of an older release is commit 9cb3a1f. It treats a record of version 1 as corrupt
+/// (401) if a cookie has no value or contains a control character. It drops a subject that is not
+/// visible ASCII.
 #[rstest]
 #[case::usual(session(), 1)]
 #[case::no_cookies(with_cookies(&[]), 1)]
@@ -141,7 +141,7 @@ fn encrypted_record_without_subject_and_label_has_no_bytes_after_the_cookies() {
 }
 
 #[test]
-fn subject_with_bidi_override_is_dropped_but_control_character_in_subject_or_label_is_an_error() {
+fn decryption_drops_a_subject_with_a_bidi_override_and_rejects_control_characters_as_corrupt() {
     let opened = |appended: &[u8]| {
         sealer().open(&mut seal_bytes(
             &[&plaintext(&session()), appended].concat(),

@@ -24,8 +24,8 @@ use crate::command_line::{
 pub(super) struct Report(Vec<Finding>);
 
 impl Report {
-    /// Checks Redis, and the permissions that the features in `api` require. The check takes at
-    /// most about 15 seconds. Returns an error if the check cannot be started.
+    /// Checks Redis, and the permissions that the features enabled in `api` require. The check
+    /// takes at most about 15 seconds. Returns an error if the check cannot be started.
     pub(super) fn of(redis: &RedisSettings, api: &ApiSettings) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("Redis cannot be checked")?;

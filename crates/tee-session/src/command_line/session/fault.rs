@@ -10,14 +10,11 @@ use serde_json::{Value, json};
 use tee_session_client::{BuildError, ClientError, Problem, ProblemCode};
 
 use crate::command_line::{
-    failure::EXIT_OUTPUT_CLOSED,
+    failure::{EXIT_MISUSED, EXIT_OUTPUT_CLOSED},
     output::{BAD, NAME as BOLD, printable, stderr},
 };
 
 const EXIT_FAILED: u8 = 1;
-
-/// Exit code for an invalid command line or input.
-const EXIT_MISUSED: u8 = 2;
 
 /// Reason why a `tee-session session` command failed. The texts contain no token, no cookie and no
 /// client secret.

@@ -9,7 +9,7 @@ use super::*;
 #[case::proxies("trusted_proxies", "['10.0.0.1']", " ")]
 #[case::certificate("tls_certificate_file", "'/etc/tls.crt'", "")]
 #[case::metrics_port("metrics_port", "9000", "")]
-fn empty_value_that_would_discard_a_value_of_the_settings_file_is_rejected(
+fn empty_value_that_would_override_a_value_in_the_settings_file_is_rejected(
     #[case] key: &str,
     #[case] in_file: &str,
     #[case] empty: &str,
@@ -24,7 +24,7 @@ fn empty_value_that_would_discard_a_value_of_the_settings_file_is_rejected(
 }
 
 #[test]
-fn list_of_commas_that_would_discard_a_list_of_the_settings_file_is_rejected() {
+fn list_of_only_commas_that_would_override_a_list_in_the_settings_file_is_rejected() {
     let lists: Vec<_> = KEYS.iter().filter(|key| key.is_list).collect();
     assert_eq!(lists.len(), 9);
     for key in lists {

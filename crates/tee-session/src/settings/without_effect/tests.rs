@@ -9,8 +9,8 @@ use crate::settings::{
 
 const REDIS: (&str, &str) = ("redis_url", "redis://127.0.0.1");
 const OPEN: (&str, &str) = ("allow_anonymous_clients", "true");
-/// Settings of a gateway. With `upstream_allow_http`, this machine needs no certificate
-/// authorities.
+/// Settings that turn on the upstream gateway. `upstream_allow_http` is on, because without it the
+/// gateway requires certificate authorities, which this machine may lack.
 const GATEWAY: &[(&str, &str)] = &[
     ("upstream_gateway", "true"),
     ("allowed_base_hosts", "golf.example"),
@@ -87,10 +87,10 @@ fn setting_that_repeats_its_default_causes_no_warning(#[case] name: &str, #[case
     assert_eq!(settings.warnings, [""; 0]);
 }
 
-/// Checks that each setting of an optional feature has a rule. The names of the settings of a
-/// feature have a common prefix.
+/// Checks that [`RULES`] contains each setting of an optional feature, except for the setting that
+/// turns on the feature. The settings of a feature have a common prefix.
 #[test]
-fn each_setting_of_an_optional_feature_has_a_rule() {
+fn table_of_settings_without_effect_covers_each_setting_of_an_optional_feature() {
     const FEATURES: [&str; 5] = ["memory_", "near_cache_", "upstream_", "metrics_", "traces_"];
     const SWITCHES: [&str; 3] = ["upstream_gateway", "metrics_port", "traces_otlp_endpoint"];
     let ruled = |name: &str| RULES.iter().any(|rule| rule.settings.contains(&name));
@@ -107,7 +107,10 @@ fn each_setting_of_an_optional_feature_has_a_rule() {
 #[rstest]
 #[case::default("default.toml", &[])]
 #[case::production("production.toml", &[REDIS, ("service_clients", CLIENT)])]
-fn shipped_settings_file_causes_no_warning(#[case] name: &str, #[case] secrets: &[(&str, &str)]) {
+fn settings_files_default_toml_and_production_toml_cause_no_warning(
+    #[case] name: &str,
+    #[case] secrets: &[(&str, &str)],
+) {
     let settings = read_settings(Some(&read_config_file(name)), secrets).unwrap();
     assert_eq!(settings.warnings, [""; 0]);
 }

@@ -21,8 +21,8 @@ pub(super) struct Pod<'a> {
     manifests: &'a Manifests,
     /// Directory on this machine with the files of the Kubernetes Secret that the container mounts.
     mounted: TempDir,
-    /// Replaces the certificate authorities in the image. The gateway requires at least one, and
-    /// this machine may have none.
+    /// Certificate authority that replaces those in the image. The gateway requires at least one,
+    /// and this machine may have none.
     authority: TestAuthority,
 }
 

@@ -16,7 +16,7 @@ pub(super) struct ServiceMonitor {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceMonitorSpec {
-    /// Name of a label of the Service. The value of this label is the name of the job.
+    /// Name of a label of the Service. Prometheus uses the value of this label as the job name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     job_label: Option<String>,
     selector: LabelSelector,

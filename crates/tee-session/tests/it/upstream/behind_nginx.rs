@@ -229,7 +229,9 @@ async fn nginx_passes_an_answer_on_as_it_arrives() {
 #[case::compose(compose_locations())]
 #[case::page(page_locations())]
 #[tokio::test]
-async fn problems_that_nginx_itself_sends_have_a_code_and_an_outcome(#[case] locations: String) {
+async fn problem_details_that_nginx_itself_sends_contain_a_code_and_an_outcome(
+    #[case] locations: String,
+) {
     let site = TestSite::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let service = service::start(&GATEWAY_FLAGS).await;
     let nginx = Nginx::start_with(&locations, [&service, &service]).await;
@@ -264,7 +266,7 @@ async fn problems_that_nginx_itself_sends_have_a_code_and_an_outcome(#[case] loc
 #[rstest]
 #[case::compose(location())]
 #[case::page(block_in(&page_locations(), LOCATION))]
-fn nginx_repeats_no_request_to_a_site_buffers_no_answer_and_outwaits_the_gateway(
+fn nginx_repeats_no_request_to_a_site_buffers_no_answer_and_waits_longer_than_the_gateway(
     #[case] location: String,
 ) {
     /// Maximum time that the gateway needs in addition to the response timeout, in seconds: 2 to

@@ -79,7 +79,7 @@ async fn sites_that_fail_on_different_ports_of_one_host_are_each_logged_once() {
 }
 
 #[tokio::test]
-async fn access_log_line_has_the_field_from_site_only_if_the_site_sent_the_status() {
+async fn access_log_has_the_field_from_site_only_if_the_site_itself_sent_the_status() {
     let answer = "HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n";
     let site = TestSite::answering(answer).await;
     let service = start(&["--access-log", "true"]).await;

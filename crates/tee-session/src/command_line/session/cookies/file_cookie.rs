@@ -57,10 +57,12 @@ impl FileCookie {
         }
     }
 
-    /// Returns all cookies of a session. A cookie that the site has not set has no attributes. Such
-    /// a cookie counts as a cookie for all paths of the host of `base_url`. If `base_url` is an
-    /// `https` URL, the cookie also counts as `Secure`. Returns `None` if `base_url` is not an
-    /// `http` or `https` URL, which is possible if another program stored the session.
+    /// Returns all cookies of a session. A cookie from a login or a patch has no attributes. Such a
+    /// cookie counts as a cookie for all paths of the host of `base_url`. If `base_url` is an
+    /// `https` URL, the cookie also counts as `Secure`.
+    ///
+    /// Returns `None` if `base_url` is not an `http` or `https` URL, which is possible if another
+    /// program stored the session.
     pub(super) fn all_of(cookies: &Cookies, base_url: &BaseUrl) -> Option<Vec<Self>> {
         let url = base_url.ascii_serialization()?;
         let host = base_url.ascii_host()?;
@@ -174,7 +176,7 @@ mod tests {
     #[case::minus_sign("-", None)]
     #[case::fraction_only(".5", None)]
     #[case::exponent("1e9", None)]
-    fn expiry_time_in_a_cookie_file_is_parsed(
+    fn cookie_expiry_in_a_file_is_a_number_of_seconds_and_0_and_minus_1_mean_no_expiry(
         #[case] text: &str,
         #[case] expected: Option<Option<i64>>,
     ) {

@@ -27,8 +27,9 @@ pub(super) enum Format {
 }
 
 impl Format {
-    /// Returns the format of the file to export. The flag `--format` selects the format. Without
-    /// this flag, the file name decides.
+    /// Returns the format of the file to export, which the flag `--format` selects. Without this
+    /// flag, a file name that ends with `.json` selects the storage state, and any other file name
+    /// selects `cookies.txt`.
     pub(super) fn to_export(flags: &ArgMatches, file: &Path) -> Self {
         match flags.get_one::<String>(FORMAT).map(String::as_str) {
             Some(STORAGE_STATE) => Self::StorageState,
@@ -70,7 +71,7 @@ impl Format {
     }
 }
 
-/// Parsed content of a cookie file: its cookies, and the facts that an import reports.
+/// Parsed content of a cookie file: its cookies, and further data for the report on an import.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) cookies: Vec<Positioned>,

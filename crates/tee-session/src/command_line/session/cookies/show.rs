@@ -25,8 +25,8 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
     Ok(())
 }
 
-/// A stored cookie: name, value and attributes. The attributes are `None` if the site has not set
-/// the cookie.
+/// A stored cookie: name, value and attributes. The attributes are `None` for a cookie from a login
+/// or a patch.
 type Stored<'a> = (&'a str, Option<&'a str>, Option<&'a CookieAttributes>);
 
 fn all_of(session: &Session) -> impl Iterator<Item = Stored<'_>> {

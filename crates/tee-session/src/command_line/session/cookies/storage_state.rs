@@ -142,8 +142,8 @@ pub(super) fn write(cookies: &[FileCookie]) -> io::Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Returns the reason why a storage state cannot contain the cookie. Returns `None` if the storage
-/// state can contain the cookie. If Chromium refuses one cookie, it refuses the whole storage
-/// state.
+/// state can contain the cookie. A cookie that Chromium refuses must be left out, because Chromium
+/// would refuse the whole storage state.
 pub(super) fn cannot_hold(cookie: &FileCookie) -> Option<&'static str> {
     let value = &cookie.value;
     if value.contains('\t') || cookie.path.contains('\t') {
@@ -154,7 +154,8 @@ pub(super) fn cannot_hold(cookie: &FileCookie) -> Option<&'static str> {
         Some("its name and value have more than 4096 bytes together, which browsers do not store")
     } else if !keeps_promise_of_its_name(cookie) {
         Some(
-            "its name begins with __Host- or __Secure-, without the attributes that browsers require",
+            "its name begins with __Host-, __Secure- or __Http-, without the attributes that browsers \
+             require",
         )
     } else {
         None
