@@ -173,9 +173,9 @@ pub struct IndexEntry {
     pub kept_for: Duration,
 }
 
-/// Position in the index of the latest known revocation of a subject's sessions: a time on the
-/// store's clock, in microseconds since the Unix epoch. The position is zero if no revocation is
-/// known.
+/// Position of a subject's last revocation in the subject index. Sessions at lower positions are
+/// revoked. Positions are times on the store's clock, in microseconds since the Unix epoch. The
+/// position is zero if no revocation is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastRevocation(pub u64);
 

@@ -53,8 +53,8 @@ struct Store {
     hasher: RandomState,
     /// Clock that decides expiry. All times in the store are times of this clock.
     clock: StoreClock,
-    /// Detects corrections of the machine's wall clock. The sum of all corrections is added to each
-    /// time that the repository returns, and subtracted from each time that a caller passes.
+    /// Detects corrections of the machine's wall clock. Their sum is added to every timestamp that
+    /// the repository returns, and subtracted from every timestamp that a caller passes.
     wall_clock: WallClock,
     capacity: usize,
     sessions: AtomicUsize,

@@ -67,8 +67,9 @@ pub struct Bounds {
     wait: Duration,
 }
 
-/// Permit that counts towards the limit on all exchanges only. An exchange with a site needs a
-/// [`Place`], which also counts towards the limits of the site and of the session.
+/// Permit that counts towards the limit on the exchanges of the whole process, but not towards the
+/// limits of a site or a session. An exchange with a site needs a [`Place`], which counts towards
+/// all three limits.
 #[derive(Debug)]
 #[must_use = "the place is free again when this value is dropped"]
 pub struct Admission {

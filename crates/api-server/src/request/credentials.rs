@@ -32,8 +32,8 @@ pub(crate) fn contains_credentials(id: &str, headers: &HeaderMap) -> bool {
     fields().any(|field| id.contains_token(field) || id.contains_basic_credentials(field))
 }
 
-/// Returns `true` if `id`, which is ASCII, may contain a token of `form`. This is the case if `id`
-/// contains a word of a form value, and the word is long enough to be a session token.
+/// Returns `true` if `id`, which is ASCII, may contain a session token from `form`, a URL-encoded
+/// request body. Each word in a form value that is long enough to be a token counts as one.
 pub(crate) fn contains_token_in_form(id: &str, form: &[u8]) -> bool {
     let id = FoldedId::new(id);
     form_urlencoded::parse(form).any(|(_, value)| {

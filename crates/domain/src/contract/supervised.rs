@@ -1,4 +1,5 @@
-//! Harness around the harness of an adapter: supervises each call of the adapter's repository.
+//! Harness that wraps the harness of an adapter. Limits the time of each repository call, checks
+//! that its error contains no secret, and varies the order of concurrent calls.
 
 use std::time::Duration;
 

@@ -30,7 +30,8 @@ struct Sample {
     base_url: &'static str,
     /// Subject and label of the session, or `None` for a session without a subject.
     owner: Option<(&'static str, &'static str)>,
-    /// `true` for a session with the absolute lifetime [`MAX_LIFETIME`] and an opaque token.
+    /// `true`: created by a service with `session_max_lifetime` = [`MAX_LIFETIME`] and
+    /// `token_format` = `opaque`. `false`: created by a service with the defaults of both settings.
     has_end: bool,
     is_updated: bool,
     is_rotated: bool,

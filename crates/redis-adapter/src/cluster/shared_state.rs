@@ -1,11 +1,11 @@
-//! State that the background task and all handles of a cluster share.
+//! State that all handles of a cluster share with the background task that polls the topology.
 
 use tokio::sync::{Notify, watch};
 
 use super::nodes::Nodes;
 use crate::RedisSettings;
 
-/// State that the background task and all handles of a cluster share.
+/// State that all handles of a cluster share with the background task that polls the topology.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) settings: RedisSettings,

@@ -22,7 +22,7 @@ use crate::{
 /// lower than the position of the revocation. `contains` must return `false`, because the
 /// revocation may have missed the record of the rotated session.
 #[tokio::test]
-async fn subject_index_does_not_contain_a_rotated_session_that_a_revocation_may_have_missed() {
+async fn contains_returns_false_for_a_rotated_session_positioned_before_a_revocation() {
     let redis = RedisProcess::start().await;
     let sessions = sessions(&redis.url()).await;
     let (first, other) = (

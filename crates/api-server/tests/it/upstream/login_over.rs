@@ -109,7 +109,7 @@ async fn answer_with_an_error_status_that_is_no_login_signal_is_passed_on(#[case
 #[case::status(STATUS, 419)]
 #[case::marker(PAGE, 200)]
 #[tokio::test]
-async fn every_answer_is_passed_on_if_no_login_signal_is_configured(
+async fn every_answer_is_passed_on_if_no_signal_of_an_ended_login_is_configured(
     #[case] answer: &'static str,
     #[case] status: u16,
 ) {

@@ -18,7 +18,8 @@ use crate::{
 /// Maximum size of the body of a call. Half of the calls have a body.
 const MAX_BODY: usize = 64 * 1_024;
 
-/// Time after an answer for which the service repeats a failed merge of the answer's cookies.
+/// Retry period of the service for a failed merge of cookies. The period begins when the answer of
+/// the site is passed on.
 const RETRIED_FOR: Duration = Duration::from_secs(5);
 
 /// If the store accepts writes again within this time after an answer, the service must store the

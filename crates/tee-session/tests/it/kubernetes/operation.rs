@@ -191,7 +191,7 @@ fn gateway_instances_reach_public_addresses_on_port_443_only() {
 }
 
 #[test]
-fn gateway_instances_have_another_name_label_but_the_same_prometheus_job_as_the_others() {
+fn gateway_service_selects_only_gateway_pods_and_shares_the_prometheus_job_tee_session() {
     let (production, gateway) = (
         Manifests::render("production"),
         Manifests::render("gateway"),

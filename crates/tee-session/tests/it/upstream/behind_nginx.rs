@@ -266,7 +266,7 @@ async fn problem_details_that_nginx_itself_sends_contain_a_code_and_an_outcome(
 #[rstest]
 #[case::compose(location())]
 #[case::page(block_in(&page_locations(), LOCATION))]
-fn nginx_repeats_no_request_to_a_site_buffers_no_answer_and_waits_longer_than_the_gateway(
+fn nginx_location_for_sites_disables_retries_and_buffering_and_has_higher_limits_than_the_gateway(
     #[case] location: String,
 ) {
     /// Maximum time that the gateway needs in addition to the response timeout, in seconds: 2 to
