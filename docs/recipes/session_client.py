@@ -30,7 +30,9 @@ class SessionClient(httpx.Client):
     def _merge(self, response):
         """Merges the Set-Cookie lines of an answer, also of a redirect, into the session."""
         self.cookies.clear()  # Of httpx: the session has the cookies.
-        url, sent, lines = response.url, response.request.extensions["sent"], response.headers.get_list("Set-Cookie")
+        url, sent, fields = response.url, response.request.extensions["sent"], response.headers.raw
+        lines = [value.decode(errors="replace") for name, value in fields if name.lower() == b"set-cookie"]
+        lines = [line for line in lines if "\ufffd" not in line]  # Lines that are not UTF-8 are left out.
         if lines and url.join("/") == self._site.join("/"):
             body = {"url": str(url), "set_cookie": lines, "sent": sent, "date": response.headers.get("Date")}
             try:

@@ -2,23 +2,26 @@
 //! the other in each round, so that changes in the speed of the machine affect all of them.
 
 mod peers;
+mod results;
 mod targets;
 
 use std::{fs, path::Path};
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
 use tee_session_bench_content::Login;
 
-use self::peers::{ALL, Peer, Places, pause};
-pub(crate) use self::{peers::DIRECT, targets::targets};
+pub(crate) use self::{peers::DIRECT, results::Gateways, targets::targets};
+use self::{
+    peers::{ALL, Peer, Places, pause},
+    results::{Page, PageResult},
+};
 use crate::{
     load::{Load, Stage},
     machine::Machine,
     progress::say,
     redis_server::{RedisServer, free_port},
-    results::{Round, ServerResult},
     running::Running,
+    server_result::{Round, ServerResult},
     servers::Builds,
     store::{Store, write_credentials},
     usage::resident_bytes,
@@ -27,31 +30,6 @@ use crate::{
 
 /// Number of sessions of each kind of record ([`Store`]) in the gateway comparison.
 const SESSIONS: usize = 10_000;
-
-/// Results of the comparison of gateways.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Gateways {
-    pub(crate) machine: Machine,
-    pub(crate) rounds: usize,
-    pub(crate) pages: Vec<PageResult>,
-}
-
-/// Results for one page of the site.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct PageResult {
-    pub(crate) page: Page,
-    pub(crate) gateways: Vec<ServerResult>,
-}
-
-/// A page of the site, and the load with which it is requested.
-#[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Page {
-    pub(crate) bytes: usize,
-    pub(crate) stages: Vec<Stage>,
-    /// `true` if the page is measured with all gateways. `false` if it is measured only with Tee
-    /// Session and with the gateways that read no session.
-    pub(crate) with_all: bool,
-}
 
 impl Page {
     /// Returns the path for requests to `peer`.
@@ -97,13 +75,6 @@ const fn stage(connections: usize, seconds: u64) -> Stage {
     Stage {
         connections,
         seconds,
-    }
-}
-
-impl Gateways {
-    pub(crate) fn failed(&self) -> u64 {
-        let gateways = self.pages.iter().flat_map(|page| &page.gateways);
-        gateways.map(ServerResult::failed).sum()
     }
 }
 

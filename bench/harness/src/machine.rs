@@ -64,15 +64,17 @@ impl Machine {
     }
 }
 
+/// Prints the commit, with the suffix `-dirty` if the working tree differs from it. Changes in
+/// `docs/performance` do not count, because the benchmark itself writes the results there.
+const COMMIT: &str = "git diff --quiet HEAD -- ':!docs/performance' || changed=-dirty; \
+                      echo $(git describe --always)$changed";
+
 /// Returns the names and versions of the programs, Rust crates and Python packages in the
 /// comparison.
 async fn versions() -> Vec<(String, String)> {
     let mut versions = Vec::new();
     for (name, arguments) in [
-        (
-            "Tee Session, commit",
-            &["git", "describe", "--always", "--dirty"][..],
-        ),
+        ("Tee Session, commit", &["sh", "-c", COMMIT][..]),
         ("Rust", &["rustc", "--version"]),
         ("Redis", &["redis-server", "--version"]),
         ("nginx", &["sh", "-c", "/usr/sbin/nginx -v 2>&1"]),

@@ -16,6 +16,7 @@ mod results;
 mod running;
 mod scale;
 mod scale_run;
+mod server_result;
 mod servers;
 mod side_by_side;
 mod starting;

@@ -7,10 +7,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    gateway::Gateways,
-    load::{Load, Stage},
-    machine::Machine,
-    scale::Scale,
+    gateway::Gateways, load::Stage, machine::Machine, scale::Scale, server_result::ServerResult,
 };
 
 /// Name of the file that contains the results of the benchmark.
@@ -43,25 +40,6 @@ pub(crate) struct SideBySide {
     pub(crate) left_out: Vec<String>,
 }
 
-/// Results of one server in all rounds.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct ServerResult {
-    pub(crate) name: String,
-    pub(crate) binary_bytes: Option<u64>,
-    pub(crate) answer_bytes: usize,
-    pub(crate) rounds: Vec<Round>,
-}
-
-/// Results of one server in one round. The server is started again for each round.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Round {
-    /// Time from the start of the server to its first response with status 200, in microseconds.
-    pub(crate) start_us: u64,
-    pub(crate) resident_bytes: u64,
-    pub(crate) failed_warming_up: u64,
-    pub(crate) loads: Vec<Load>,
-}
-
 /// Result of `redis-benchmark` in one round.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct BareRedis {
@@ -72,24 +50,6 @@ pub(crate) struct BareRedis {
     pub(crate) operations: u64,
 }
 
-impl ServerResult {
-    pub(crate) fn failed(&self) -> u64 {
-        self.rounds.iter().map(Round::failed).sum()
-    }
-}
-
-impl Round {
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed_warming_up + self.loads.iter().map(Load::failed).sum::<u64>()
-    }
-
-    pub(crate) fn load(&self, connections: usize) -> Option<&Load> {
-        self.loads
-            .iter()
-            .find(|load| load.connections == connections)
-    }
-}
-
 impl SideBySide {
     /// Returns the number of failed requests of all servers in all rounds.
     pub(crate) fn failed(&self) -> u64 {
@@ -98,22 +58,6 @@ impl SideBySide {
 
     pub(crate) fn server(&self, name: &str) -> Option<&ServerResult> {
         self.servers.iter().find(|server| server.name == name)
-    }
-}
-
-impl ServerResult {
-    /// Applies `value` to the measurement at `connections` connections in each round. Skips rounds
-    /// without such a measurement.
-    pub(crate) fn each<'a>(
-        &'a self,
-        connections: usize,
-        value: impl Fn(&Load) -> f64 + 'a,
-    ) -> Vec<f64> {
-        let loads = self
-            .rounds
-            .iter()
-            .filter_map(|round| round.load(connections));
-        loads.map(value).collect()
     }
 }
 

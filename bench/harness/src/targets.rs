@@ -2,8 +2,9 @@
 
 use crate::{
     load::Load,
-    results::{Results, ServerResult, SideBySide},
+    results::{Results, SideBySide},
     scale::Scale,
+    server_result::ServerResult,
     servers,
     statistics::Spread,
 };

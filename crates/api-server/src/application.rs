@@ -29,7 +29,7 @@ use crate::{
     server::http, server::tls::ReloadedCertificate, settings::ApiSettings,
     store::health_monitor::HealthMonitor, store::observed_repository::ObservedRepository,
     store::sessions::Sessions, telemetry::root_span::RequestSpan, upstream::Gateway,
-    upstream::gateway::SharedBounds,
+    upstream::gateway::SharedLimits,
 };
 
 /// Maximum time at shutdown until all workers have closed their connections to the store.
@@ -127,11 +127,11 @@ impl Application {
         });
         let wrong_secrets = Arc::new(WrongSecrets(wrong_secrets));
         let near_cache = settings.near_cache.as_ref().map(NearCache::new);
-        let upstream_bounds = settings.upstream.as_ref().map(SharedBounds::new);
+        let upstream_limits = settings.upstream.as_ref().map(SharedLimits::new);
         let metrics = metrics_address.zip(recorded).map(|(address, recorded)| {
             let (lifecycle, monitor) = (Arc::clone(&lifecycle), Arc::clone(&monitor));
             let state = StateGauges::new(lifecycle, monitor, near_cache.clone())
-                .with_upstream(upstream_bounds.clone());
+                .with_upstream(upstream_limits.clone());
             listener::listen(address, recorded, state)
         });
         let metrics = metrics.transpose()?;
@@ -173,9 +173,9 @@ impl Application {
             move || {
                 let sessions = worker.start(connect());
                 let origins = &worker.settings.cors_allowed_origins;
-                let gateway = Gateway::new(&worker.settings, upstream_bounds.as_ref());
+                let gateway = Gateway::new(&worker.settings, upstream_limits.as_ref());
                 App::new()
-                    .app_data(Data::new(upstream_bounds.clone()))
+                    .app_data(Data::new(upstream_limits.clone()))
                     .app_data(Data::new(worker.settings.clone()))
                     .app_data(Data::new(Arc::clone(&worker.monitor)))
                     .app_data(Data::new(Arc::clone(&worker.lifecycle)))

@@ -36,7 +36,8 @@ pub use self::{
     request::{
         client_secret::ClientSecret,
         cors::{AllowedOrigins, InvalidOrigin},
-        service_client::{InvalidServiceClient, Scope, ServiceClient, ServiceClients},
+        scope::Scope,
+        service_client::{InvalidServiceClient, ServiceClient, ServiceClients},
     },
     server::{
         certificate_expiry::{CertificateWarning, certificate_warnings, watch_certificate},

@@ -16,8 +16,8 @@ use tee_session_upstream::{Busy, InvalidTarget, Outcome, UpstreamError};
 use thiserror::Error;
 
 use crate::{
-    request::service_client::Scope,
-    upstream::{COOKIES_UNSAVED, gateway::NotCallable, setting_of},
+    request::scope::Scope,
+    upstream::{COOKIES_UNSAVED, not_callable::NotCallable, setting_of},
 };
 
 /// Number of seconds in the `Retry-After` header of two error responses: for too many requests in

@@ -1,6 +1,7 @@
 //! Steps between the receipt of a request and its handler: middleware, limits, request body,
 //! deadline, credentials, preconditions, CORS and request id.
 
+pub(crate) mod accepted_id;
 pub(crate) mod access_log;
 pub(crate) mod admission;
 pub(crate) mod bodies_under_way;
@@ -18,4 +19,5 @@ pub(crate) mod middleware;
 pub(crate) mod precondition;
 pub(crate) mod proxy_signs;
 pub(crate) mod request_id;
+pub(crate) mod scope;
 pub(crate) mod service_client;

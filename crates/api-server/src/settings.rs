@@ -10,7 +10,9 @@ use std::{
 use tee_session_auth_middleware::{InvalidTokenLimit, TrustedProxies};
 use tee_session_domain::{AllowedHosts, SessionPolicy, TokenFormat};
 use tee_session_near_cache::NearCacheSettings;
-use tee_session_upstream::{AddressPolicy, BoundsSettings, ClientSettings, rustls::ClientConfig};
+use tee_session_upstream::{
+    AddressPolicy, ClientSettings, ExchangeLimitSettings, rustls::ClientConfig,
+};
 
 use crate::{AllowedOrigins, ServiceClients, TlsFiles, TraceSampling};
 
@@ -261,7 +263,7 @@ pub struct UpstreamSettings {
     /// Timeouts and limits of the HTTP client that each worker uses for requests to sites.
     pub client: ClientSettings,
     /// Limits on the concurrent exchanges with sites in this process.
-    pub bounds: BoundsSettings,
+    pub limits: ExchangeLimitSettings,
     /// Maximum size of the body of a request to a site, in bytes. The body is kept in memory until
     /// it is sent.
     pub max_request_bytes: usize,

@@ -10,6 +10,7 @@ mod late_merges;
 mod log;
 mod messages;
 pub(crate) mod metrics;
+pub(crate) mod not_callable;
 mod response;
 mod site_cookies;
 

@@ -23,6 +23,7 @@ mod health;
 mod introspection;
 mod listing;
 mod merge;
+mod outcome;
 mod patch;
 mod problem;
 mod response;
@@ -52,8 +53,9 @@ pub use self::{
     introspection::Introspection,
     listing::{FoundSession, ListSessions, ListedSession, SessionsPage},
     merge::{IgnoredSetCookie, MergeCookies, MergedCookies},
+    outcome::Outcome,
     patch::SessionPatch,
     problem::{InvalidMember, Problem, ProblemCode},
     session::{CookieHeaderError, Session, SessionClient, TimeToLive},
-    upstream::{Outcome, UpstreamAnswer, UpstreamRequest},
+    upstream::{UpstreamAnswer, UpstreamRequest},
 };

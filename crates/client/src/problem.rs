@@ -12,7 +12,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use self::codes::ProblemCode;
-use crate::{Outcome, upstream};
+use crate::{Outcome, outcome::cookies_are_kept};
 
 /// An error response of the service.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -63,7 +63,7 @@ impl Problem {
             errors: document.errors,
             retry_after: seconds.map(Duration::from_secs),
             outcome: Outcome::of(&document.outcome),
-            cookies_are_kept: upstream::cookies_are_kept(headers),
+            cookies_are_kept: cookies_are_kept(headers),
         }
     }
 }

@@ -8,7 +8,10 @@ use reqwest::{
 };
 use url::Url;
 
-use crate::{ClientError, SessionClient, attempts::RetryPolicy, response::read_problem};
+use crate::{
+    ClientError, SessionClient, attempts::RetryPolicy, outcome::cookies_are_kept,
+    response::read_problem,
+};
 
 const PREFIX: &str = "/v1/upstream";
 
@@ -20,25 +23,6 @@ const SERVICE: &str = "1.1 tee-session";
 /// answers within this time: up to 30 s for the head of the answer, 15 s for the search for login
 /// markers, and 10 s for the wait for a permit, the connection to the site and the session store.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Shows whether a failed request may have reached the site of the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// No part of the request reached the site. The request can be repeated without a risk.
-    NotSent,
-    /// The site may have received the request and may have carried it out.
-    Unknown,
-}
-
-impl Outcome {
-    pub(crate) fn of(text: &str) -> Option<Self> {
-        match text {
-            "not_sent" => Some(Self::NotSent),
-            "unknown" => Some(Self::Unknown),
-            _ => None,
-        }
-    }
-}
 
 /// Request to the site of a session, returned by [`SessionClient::upstream`].
 #[must_use = "the request is sent by `send`"]
@@ -79,11 +63,6 @@ impl<'a> SessionClient<'a> {
             timeout: TIMEOUT,
         }
     }
-}
-
-/// Returns `false` if the header fields of a response report that cookies were not stored.
-pub(crate) fn cookies_are_kept(headers: &HeaderMap) -> bool {
-    !headers.contains_key("x-upstream-cookies")
 }
 
 /// Returns the URL of `path` below `prefix`. Fails if the URL parser would change the path, because

@@ -14,19 +14,12 @@ use tokio::time::sleep;
 use self::{
     attack::{Held, Limit, attacks},
     hanging_calls::{CALLS, HangingCalls},
-    measure::{Measured, measure},
+    measure::{CLIENT_ID, Measured, SECRET_SHA256, measure},
 };
 use crate::{
     progress::say,
     stage::{GATEWAY_FLAGS, Lab, READY_WITHIN, service_flags},
 };
-
-/// Id of the service client that creates sessions. Depending on the attack, the attackers know the
-/// secret of this client or guess it.
-const CLIENT_ID: &str = "lab";
-const SECRET: &str = "s3cret";
-/// SHA-256 hash of [`SECRET`], the secret of the service client.
-const SECRET_SHA256: &str = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 /// Minimum percentage of the requests of regular clients that must succeed.
 const MIN_SUCCESS: f64 = 99.0;

@@ -4,6 +4,8 @@
 mod client;
 mod habits;
 mod repetitions;
+mod requests;
+mod responses;
 mod routes;
 mod shared;
 mod site_calls;

@@ -7,7 +7,9 @@
 //! - [`SessionManager`](tee_session_domain::SessionManager) uses a repository to create, find and
 //!   end sessions.
 
+mod idempotency_records;
 mod repository;
+mod revision;
 mod shard;
 mod subject_entries;
 mod wall_clock;

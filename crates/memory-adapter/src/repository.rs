@@ -20,8 +20,9 @@ use tee_session_domain::{
 use thiserror::Error;
 use time::OffsetDateTime;
 
-use self::idempotency::IdempotencyRecords;
 use crate::{
+    idempotency_records::IdempotencyRecords,
+    revision::{parse_revision, revision},
     shard::{Removed, Shard, Swept},
     subject_entries::SubjectEntries,
     wall_clock::WallClock,
@@ -229,17 +230,6 @@ fn shifted(session: Session, step: time::Duration) -> Session {
 /// panic between two changes that belong together.
 fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn revision(number: u64) -> Revision {
-    Revision::new(number.to_be_bytes().into())
-}
-
-/// Returns the number in the revision. Returns `None` if another repository created the revision.
-/// Such a revision matches no state of a session.
-fn parse_revision(revision: &Revision) -> Option<u64> {
-    let bytes = revision.expose_secret().try_into().ok()?;
-    Some(u64::from_be_bytes(bytes))
 }
 
 impl SessionRepository for MemoryRepository {

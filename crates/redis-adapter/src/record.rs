@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 pub(crate) use self::{
     envelope::{Envelope, VERSION_1},
     index_entry::{IndexDetails, IndexKeys, pointer_key},
-    key::{KEY_PREFIX, Key},
+    key::{KEY_PREFIX, Key, MAX_KEY_LEN},
     micros::{from_micros, to_micros},
 };
 use crate::error::CallError;

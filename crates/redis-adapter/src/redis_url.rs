@@ -164,6 +164,9 @@ impl Parser {
     }
 
     fn check_query(&self, url: &Url) -> Result<(), String> {
+        if url.query().is_some() && url.query_pairs().next().is_none() {
+            return fault("the empty query (?) has no effect");
+        }
         let mut seen = Vec::new();
         for (name, _) in url.query_pairs() {
             let parameters = self.kind.parameters();

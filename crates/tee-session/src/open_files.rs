@@ -28,7 +28,7 @@ pub(crate) fn raise_limit(settings: &mut ApiSettings) -> anyhow::Result<()> {
     tracing::info!(before = soft, now = raised, "Limit of open files");
     let workers = settings.workers;
     let to_sites = settings.upstream.as_ref().map_or(0, |upstream| {
-        upstream.bounds.max_in_flight + upstream.client.max_idle * workers
+        upstream.limits.max_in_flight + upstream.client.max_idle * workers
     });
     let others = other_files(workers) + to_sites;
     let needed = others + MIN_CONNECTIONS;

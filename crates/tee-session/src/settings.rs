@@ -5,6 +5,7 @@
 mod generated;
 mod keys;
 mod listener;
+mod parse;
 mod reader;
 mod service_clients;
 mod sources;
@@ -16,10 +17,9 @@ mod upstream;
 mod without_effect;
 
 use std::{
-    io::IsTerminal,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     num::{NonZeroU32, NonZeroUsize},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -60,47 +60,6 @@ pub(crate) struct Settings {
     pub(crate) traces: Option<TraceSettings>,
     /// Warnings about valid settings that have no effect or allow more than intended.
     pub(crate) warnings: Vec<String>,
-}
-
-impl Settings {
-    /// Parses and validates all settings. If any setting is invalid, returns the problems of all
-    /// invalid settings.
-    pub(crate) fn parse(sources: &Sources) -> Result<Self, Problems> {
-        let mut reader = Reader {
-            sources,
-            problems: Vec::new(),
-        };
-        let service_clients = reader.parsed("service_clients", parse_service_clients, Vec::new());
-        let api = reader.api_settings(service_clients.clone());
-        let redis = reader.redis_settings(api.near_cache.is_some());
-        let mut warnings = sources.warnings();
-        if api.trusted_proxies.trusts_everyone() {
-            warnings.push(TRUSTS_EVERYONE.to_owned());
-        }
-        let upstream = api.upstream.as_ref();
-        if upstream.is_some_and(|upstream| api.shutdown_timeout < upstream.client.response_timeout)
-        {
-            warnings.push(CUTS_CALLS_OFF.to_owned());
-        }
-        let mut settings = Self {
-            api,
-            redis,
-            redis_certificate_file: reader.file("redis_tls_certificate_file"),
-            memory_max_sessions: reader.number("memory_max_sessions"),
-            service_clients,
-            service_clients_file: sources.secret_file("service_clients").map(Path::to_owned),
-            log_level: reader.parsed("log_level", parse_log_level, LevelFilter::INFO),
-            log_format: reader.parsed("log_format", parse_log_format, LogFormat::Json),
-            traces: reader.trace_settings(),
-            warnings,
-        };
-        if !reader.problems.is_empty() {
-            return Err(Problems(reader.problems));
-        }
-        let without_effect = without_effect::warnings(&settings, sources);
-        settings.warnings.extend(without_effect);
-        Ok(settings)
-    }
 }
 
 impl Reader<'_> {
@@ -264,15 +223,6 @@ impl Reader<'_> {
     }
 }
 
-/// Warning about a `shutdown_timeout` that is shorter than `upstream_response_timeout_ms`, the
-/// maximum time to wait for an answer of a site.
-const CUTS_CALLS_OFF: &str = "shutdown_timeout is shorter than upstream_response_timeout_ms, so a stop \
-     cuts off requests to sites that answer slowly: set it to a longer time";
-
-/// Warning about a list of trusted proxies that contains every address.
-const TRUSTS_EVERYONE: &str = "trusted_proxies contains every address, so any caller can claim any \
-     client address in X-Forwarded-For: list only the networks of your proxies";
-
 /// Address that replaces an invalid listen address while the other settings are checked. A loopback
 /// address requires no service clients, so missing service clients are not reported as a second
 /// problem.
@@ -283,31 +233,6 @@ fn parse_when_reached(text: &str) -> Result<AtLimit, &'static str> {
         "evict_oldest" => Ok(AtLimit::EvictOldest),
         "refuse" => Ok(AtLimit::Refuse),
         _ => Err("the action must be evict_oldest or refuse"),
-    }
-}
-
-/// Parses a log level, in upper or lower case. Also accepts the names of Python's log levels,
-/// because the service that Tee Session replaces was written in Python.
-fn parse_log_level(text: &str) -> Result<LevelFilter, &'static str> {
-    match text.to_ascii_uppercase().as_str() {
-        "ERROR" | "CRITICAL" | "FATAL" => Ok(LevelFilter::ERROR),
-        "WARN" | "WARNING" => Ok(LevelFilter::WARN),
-        "INFO" => Ok(LevelFilter::INFO),
-        "DEBUG" => Ok(LevelFilter::DEBUG),
-        "TRACE" => Ok(LevelFilter::TRACE),
-        _ => Err("the log level must be ERROR, WARN, INFO, DEBUG or TRACE"),
-    }
-}
-
-/// Parses a log format. `auto` means text if standard output is a terminal, because a person then
-/// reads the log. Otherwise, `auto` means JSON.
-fn parse_log_format(text: &str) -> Result<LogFormat, &'static str> {
-    match text.to_ascii_lowercase().as_str() {
-        "auto" if std::io::stdout().is_terminal() => Ok(LogFormat::Text),
-        "auto" => Ok(LogFormat::Json),
-        name => name
-            .parse()
-            .map_err(|_| "the log format must be auto, json or text"),
     }
 }
 

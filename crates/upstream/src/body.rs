@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout_at},
 };
 
-use crate::{bounds::Place, connection::Connection, pool::Pool, site::Site};
+use crate::{connection::Connection, exchange_limits::Place, pool::Pool, site::Site};
 
 /// Error while the body of an answer is read. The body is incomplete, so the connection to the
 /// client must be closed without a regular end of the body.

@@ -1,14 +1,12 @@
 //! Establishment of connections to sites.
 
 use std::{
-    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use rustls::{ClientConfig, pki_types::ServerName};
-use thiserror::Error;
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout_at},
@@ -18,6 +16,7 @@ use url::Host;
 
 use crate::{
     addresses::AddressPolicy,
+    connect_error::ConnectError,
     error::UpstreamError,
     lookup::{Lookup, SharedLookup},
     site::Site,
@@ -26,36 +25,6 @@ use crate::{
 
 /// Maximum number of addresses of a site to which a connection is attempted.
 const MAX_ADDRESSES: usize = 2;
-
-/// Reason why no connection to a site could be established.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The host name of the site cannot be resolved.
-    #[error("the name of the site cannot be resolved")]
-    Lookup(#[source] Arc<io::Error>),
-    /// The host name of the site has no address.
-    #[error("the name of the site has no address")]
-    NoAddress,
-    /// The site refuses the connection or is not reachable.
-    #[error("the site cannot be connected to")]
-    Connect(#[source] io::Error),
-    /// The TLS handshake failed, for example because the certificate is not valid.
-    #[error("the TLS handshake with the site failed")]
-    Tls(#[source] io::Error),
-    /// The host of the site is not a valid server name for TLS.
-    #[error("the host of the site cannot occur in a certificate")]
-    ServerName,
-    /// The site closed a new connection before the request was sent.
-    #[error("the site closed the connection before the request was sent")]
-    Closed,
-}
-
-impl From<ConnectError> for UpstreamError {
-    fn from(error: ConnectError) -> Self {
-        Self::Unreachable(Arc::new(error))
-    }
-}
 
 /// Checks the addresses of a site, and connects to the site.
 pub(crate) struct Connector {

@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::{
     addresses::ForbiddenAddress,
-    bounds::{Busy, Place},
-    connector::ConnectError,
+    connect_error::ConnectError,
+    exchange_limits::{Busy, Place},
 };
 
 /// Shows whether a site may have received a failed request.
@@ -75,6 +75,12 @@ impl UpstreamError {
             }
             Self::ResponseTimeout | Self::Failed(_) => Outcome::Unknown,
         }
+    }
+}
+
+impl From<ConnectError> for UpstreamError {
+    fn from(error: ConnectError) -> Self {
+        Self::Unreachable(Arc::new(error))
     }
 }
 

@@ -3,12 +3,13 @@
 mod addresses;
 mod answer;
 mod body;
-mod bounds;
 mod client;
 mod coding;
+mod connect_error;
 mod connection;
 mod connector;
 mod error;
+mod exchange_limits;
 mod fields;
 mod location;
 mod login;
@@ -39,10 +40,10 @@ pub use self::{
     },
     answer::SiteAnswer,
     body::{BodyError, SiteBody},
-    bounds::{Admission, Bounds, BoundsSettings, Busy, Place, Watch},
     client::Client,
-    connector::ConnectError,
+    connect_error::ConnectError,
     error::{FailedReason, NotAllowed, Outcome, RefusedAnswer, SendError, UpstreamError},
+    exchange_limits::{Admission, Busy, ExchangeLimitSettings, ExchangeLimits, Place, Watch},
     login::{LoginSignal, LoginSignals},
     lookup::{Lookup, LookupFuture, SystemLookup},
     observer::Observer,

@@ -6,7 +6,8 @@ use plotters::prelude::*;
 use super::canvas::{Align, Canvas, Chart, GRID, LABEL, NOTE, STRONG, TITLE, WIDTH, grid_step};
 use crate::{
     gateway::{self, Gateways},
-    results::{ServerResult, SideBySide},
+    results::SideBySide,
+    server_result::ServerResult,
     servers,
     statistics::Spread,
 };

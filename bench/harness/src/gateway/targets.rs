@@ -1,15 +1,15 @@
 //! Performance targets of the gateway, compared with the results.
 
 use super::{
-    Gateways, PageResult,
     peers::{
         CADDY, DIRECT, ENVOY, FIRST_SERVICE, MITMPROXY, NGINX, NGINX_LUA, PINGORA, ROTATING,
         SERVICE,
     },
+    results::{Gateways, PageResult},
 };
 use crate::{
     load::Load,
-    results::ServerResult,
+    server_result::ServerResult,
     statistics::Spread,
     targets::{Target, ratio},
 };

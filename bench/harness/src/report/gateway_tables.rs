@@ -6,7 +6,7 @@ use super::tables;
 use crate::{
     gateway::{self, Gateways},
     load::Load,
-    results::ServerResult,
+    server_result::ServerResult,
     statistics::Spread,
 };
 

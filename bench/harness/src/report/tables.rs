@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use crate::{
     load::Load,
-    results::{Results, ServerResult, SideBySide},
+    results::{Results, SideBySide},
     scale::Scale,
+    server_result::ServerResult,
     statistics::Spread,
     targets::{self, Target, mebibytes},
 };

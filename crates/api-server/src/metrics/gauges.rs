@@ -7,7 +7,7 @@ use metrics::{Gauge, gauge};
 use tee_session_near_cache::NearCache;
 
 use crate::{
-    server::drain::Lifecycle, store::health_monitor::HealthMonitor, upstream::gateway::SharedBounds,
+    server::drain::Lifecycle, store::health_monitor::HealthMonitor, upstream::gateway::SharedLimits,
 };
 
 /// Gauges for the requests in flight, the open connections, the state of the store, and the near
@@ -17,7 +17,7 @@ pub(crate) struct StateGauges {
     lifecycle: Arc<Lifecycle>,
     monitor: Arc<HealthMonitor>,
     near_cache: Option<(Arc<NearCache>, Gauge)>,
-    upstream: Option<(SharedBounds, Gauge)>,
+    upstream: Option<(SharedLimits, Gauge)>,
     in_flight: Gauge,
     connections: Gauge,
     store_up: Gauge,
@@ -51,8 +51,8 @@ impl StateGauges {
     }
 
     /// Adds the gauge for the number of requests to sites that are in flight or wait for a permit.
-    pub(crate) fn with_upstream(mut self, bounds: Option<SharedBounds>) -> Self {
-        self.upstream = bounds.map(|bounds| (bounds, gauge!("tee_session_upstream_in_flight")));
+    pub(crate) fn with_upstream(mut self, limits: Option<SharedLimits>) -> Self {
+        self.upstream = limits.map(|limits| (limits, gauge!("tee_session_upstream_in_flight")));
         self
     }
 
@@ -66,8 +66,8 @@ impl StateGauges {
         if let Some((cache, serving)) = &self.near_cache {
             serving.set(f64::from(u8::from(cache.is_serving())));
         }
-        if let Some((bounds, in_flight)) = &self.upstream {
-            in_flight.set(bounds.in_flight() as f64);
+        if let Some((limits, in_flight)) = &self.upstream {
+            in_flight.set(limits.in_flight() as f64);
         }
     }
 }

@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     problem::{ApiError, problem_of_status},
-    request::{body, service_client::Scope},
+    request::{body, scope::Scope},
     routes::oauth_error::OAuthError,
-    upstream::gateway::NotCallable,
+    upstream::not_callable::NotCallable,
     wire::fault,
 };
 

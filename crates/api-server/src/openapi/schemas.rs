@@ -316,9 +316,8 @@ pub(crate) fn answer_date() -> Object {
     string_or_null()
         .description(Some(
             "Header field `Date` of the answer. Times of expiry are counted from it, so that a \
-             wrong clock of the site makes no difference.",
+             wrong clock of the site makes no difference. A text that is no date is ignored.",
         ))
-        .format(custom_format("http-date"))
         .examples(["Thu, 15 Jan 2026 10:30:00 GMT"])
         .build()
 }

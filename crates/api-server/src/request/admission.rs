@@ -8,7 +8,7 @@ use crate::{
     request::{body::overloaded, host, limits},
     routes::{Route, authorize::AUTHORIZE},
     server::connection::Connection,
-    upstream::{gateway::SharedBounds, metrics::count_refused},
+    upstream::{gateway::SharedLimits, metrics::count_refused},
 };
 
 /// Admits a request, or returns the error with which the request is rejected.
@@ -16,14 +16,14 @@ use crate::{
 /// `is_full` is `true` if the limit on requests in flight is reached. Health probes and CORS
 /// preflights (`is_preflight`) are admitted even then. If a preflight failed, the browser would
 /// report a CORS error, and the page could not read the 503 response. For a request to a site,
-/// `bounds` contains the limits that apply instead of the limit on requests in flight. For any
-/// other request, `bounds` is `None`.
+/// `exchange_limits` contains the limits that apply instead of the limit on requests in flight. For
+/// any other request, `exchange_limits` is `None`.
 pub(crate) fn admit(
     request: &ServiceRequest,
     route: &Route,
     is_full: bool,
     is_preflight: bool,
-    bounds: Option<&SharedBounds>,
+    exchange_limits: Option<&SharedLimits>,
 ) -> Result<(), ApiError> {
     if !host::is_valid(request.headers()) {
         return Err(ApiError::InvalidHost);
@@ -35,8 +35,8 @@ pub(crate) fn admit(
     let is_reserved = request
         .conn_data::<Connection>()
         .is_some_and(|connection| connection.place().is_reserved());
-    if let Some(bounds) = bounds {
-        return admit_to_site(request, is_reserved, bounds);
+    if let Some(exchange_limits) = exchange_limits {
+        return admit_to_site(request, is_reserved, exchange_limits);
     }
     let is_probe = request.path().starts_with("/health");
     if (is_full || is_reserved) && !is_probe {
@@ -55,13 +55,13 @@ pub(crate) fn admit(
 fn admit_to_site(
     request: &ServiceRequest,
     is_reserved: bool,
-    bounds: &SharedBounds,
+    exchange_limits: &SharedLimits,
 ) -> Result<(), ApiError> {
     if is_reserved {
         return Err(overloaded());
     }
     limits::check(request.request())?;
-    bounds.admit(request).map_err(|busy| {
+    exchange_limits.admit(request).map_err(|busy| {
         count_refused();
         UpstreamError::from(busy).into()
     })

@@ -10,7 +10,7 @@ use tracing::Span;
 
 use crate::{
     problem::ApiError,
-    request::service_client::{ClientId, Scope},
+    request::{scope::Scope, service_client::ClientId},
     settings::ApiSettings,
     telemetry::log_context::LogContext,
 };

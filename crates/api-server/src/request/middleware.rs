@@ -34,7 +34,7 @@ use crate::{
     store::health_monitor::HealthMonitor,
     telemetry::trace_context::{self, TRACERESPONSE},
     telemetry::{request_context::RequestContext, root_span::problem_of},
-    upstream::{gateway::SharedBounds, is_answer_of_site, is_from_site},
+    upstream::{gateway::SharedLimits, is_answer_of_site, is_from_site},
 };
 
 const INTERNAL_SERVER_ERROR: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -43,7 +43,7 @@ pub(crate) async fn observe(
     lifecycle: Data<Arc<Lifecycle>>,
     settings: Data<ApiSettings>,
     monitor: Data<Arc<HealthMonitor>>,
-    bounds: Data<Option<SharedBounds>>,
+    limits: Data<Option<SharedLimits>>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -60,10 +60,10 @@ pub(crate) async fn observe(
     // Requests with a body that is still arriving have separate limits. They do not count here, so
     // that they cannot block requests that have arrived completely.
     let is_full = lifecycle.being_served() > settings.max_in_flight;
-    let bounds = bounds.get_ref().as_ref();
-    let bounds = bounds.filter(|_| route.path == UPSTREAM);
-    let is_to_site = bounds.is_some();
-    let _to_site = bounds.map(|_| lifecycle.gateway_request());
+    let limits = limits.get_ref().as_ref();
+    let limits = limits.filter(|_| route.path == UPSTREAM);
+    let is_to_site = limits.is_some();
+    let _to_site = limits.map(|_| lifecycle.gateway_request());
     // These two paths have no CORS: only gateways call `/v1/authorize`, and web pages must not read
     // the answers of sites.
     let origins = &settings.cors_allowed_origins;
@@ -71,7 +71,7 @@ pub(crate) async fn observe(
     let origin = has_cors.then(|| origins.allowed_origin_of(request.headers()));
     let origin = origin.flatten();
     let is_preflight = has_cors && is_preflight(request.method(), request.headers());
-    let admitted = admit(&request, route, is_full, is_preflight, bounds);
+    let admitted = admit(&request, route, is_full, is_preflight, limits);
     let response = match admitted {
         Ok(()) => {
             // A panic must lead to a 500 response. Without `catch_unwind`, a panic would close the
@@ -277,7 +277,7 @@ mod tests {
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
             .app_data(Data::new(Arc::new(HealthMonitor::new())))
-            .app_data(Data::new(None::<SharedBounds>))
+            .app_data(Data::new(None::<SharedLimits>))
             .wrap_fn(|request, _| -> Ready<Result<ServiceResponse, Error>> {
                 match request.path() {
                     "/panics" => panic!("a bug"),

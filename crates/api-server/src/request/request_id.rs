@@ -1,19 +1,10 @@
 //! Request ids: the value of `X-Request-Id`, or a generated UUID.
 
-use std::{cell::OnceCell, rc::Rc};
-
-use actix_web::{
-    HttpMessage, HttpRequest,
-    http::header::{HeaderMap, HeaderName, HeaderValue},
-};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Serialize, Serializer};
-use tracing::Span;
 use uuid::{Builder, NoContext, Timestamp, Uuid};
 
-use crate::{
-    request::credentials::{contains_credentials, contains_token_in_form, may_contain_token},
-    telemetry::log_context::LogContext,
-};
+use crate::request::credentials::{contains_credentials, may_contain_token};
 
 pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,7 +16,8 @@ const MAX_REQUEST_ID_LEN: usize = 128;
 /// The client sets the id with one `X-Request-Id` header. If this header is missing, repeated or
 /// invalid, or contains credentials of the request, a new id is generated. On `/v1/introspect` and
 /// `/v1/revoke`, an id of 32 or more characters (without hyphens) is used only after the form was
-/// read, and only if it contains no word of the form that may be a token: see [`AcceptedId`].
+/// read, and only if it contains no word of the form that may be a token: see
+/// [`AcceptedId`](super::accepted_id::AcceptedId).
 #[derive(Debug, Clone)]
 pub(crate) struct RequestId(HeaderValue);
 
@@ -56,24 +48,6 @@ impl RequestId {
 
     pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or("unknown")
-    }
-}
-
-/// Cell for the request id that the client set, on a route whose form contains a token. Until the
-/// form has been read, the cell is empty and the request has a generated id. [`accept_id`] fills
-/// the cell, unless the form shows that the id may contain the token. The extensions of the request
-/// contain a clone of the cell.
-pub(crate) type AcceptedId = Rc<OnceCell<RequestId>>;
-
-/// Replaces the generated request id by the id that the client set, unless that id contains a word
-/// of `form` that may be a token. `form` is the form in the request body. Does nothing if the
-/// extensions of the request contain no [`AcceptedId`].
-pub(crate) fn accept_id(request: &HttpRequest, form: &[u8]) {
-    if let Some(accepted) = request.extensions().get::<AcceptedId>()
-        && let Some(id) = RequestId::given(request.headers())
-        && !contains_token_in_form(id.as_str(), form)
-    {
-        LogContext::set_request_id(&Span::current(), accepted.get_or_init(|| id).clone());
     }
 }
 

@@ -17,7 +17,10 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use self::well_known_secrets::is_well_known;
-use crate::{problem::ApiError, request::proxy_signs::is_proxied};
+use crate::{
+    problem::ApiError,
+    request::{proxy_signs::is_proxied, scope::Scope},
+};
 
 /// Maximum length of the Base64 text in Basic credentials, in bytes. Longer credentials are
 /// rejected without decoding.
@@ -212,36 +215,6 @@ impl Serialize for ClientId {
 impl From<&str> for ClientId {
     fn from(id: &str) -> Self {
         Self(id.into())
-    }
-}
-
-/// A permission of a service client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Scope {
-    /// Permission to create sessions (`create`).
-    Create,
-    /// Permission to introspect tokens (`introspect`, RFC 7662).
-    Introspect,
-    /// Permission to revoke tokens (`revoke`, RFC 7009).
-    Revoke,
-    /// Permission to list and end the sessions of any subject (`admin`).
-    Admin,
-}
-
-impl Scope {
-    /// All scopes that a service client can have.
-    pub const ALL: [Self; 4] = [Self::Create, Self::Introspect, Self::Revoke, Self::Admin];
-
-    /// Returns the name of this scope in the settings, such as `create`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Introspect => "introspect",
-            Self::Revoke => "revoke",
-            Self::Admin => "admin",
-        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     request::caller::authenticate,
     request::completion::finish,
     request::deadline::abort_at,
-    request::service_client::Scope,
+    request::scope::Scope,
     routes::sessions::SESSIONS,
     routes::sessions_query::SessionsQuery,
     settings::ApiSettings,

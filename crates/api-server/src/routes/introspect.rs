@@ -20,7 +20,7 @@ use crate::{
         schemas::{self, SUBJECT, TOKEN},
     },
     problem::ApiError,
-    request::service_client::Scope,
+    request::scope::Scope,
     routes::oauth_error::OAuthError,
     routes::token_request::token_in_request,
     settings::ApiSettings,

@@ -15,7 +15,7 @@ use crate::{
     problem::ApiError,
     request::completion::finish,
     request::deadline::Deadline,
-    request::service_client::Scope,
+    request::scope::Scope,
     routes::oauth_error::OAuthError,
     routes::token_request::token_in_request,
     settings::ApiSettings,

@@ -28,7 +28,7 @@ use crate::{
     request::completion::{Requester, deliver, deliver_or_keep},
     request::idempotency::{self, IDEMPOTENCY_KEY_USE, idempotent_request, mark_replay},
     request::precondition::with_etag,
-    request::service_client::Scope,
+    request::scope::Scope,
     settings::ApiSettings,
     store::sessions::Sessions,
     wire::{CreateSession, IgnoredCookie, Timestamp},
@@ -118,7 +118,10 @@ pub(super) async fn create<R: SessionRepository>(
                 .into()
         }
     };
-    ignored_cookies::count(&ignored);
+    // The first response to the same request has already counted them.
+    if !created.is_replay {
+        ignored_cookies::count(&ignored);
+    }
     let id = SessionId::of(&created.token);
     let mut response = HttpResponse::Created()
         .insert_header((LOCATION, format!("/v1/sessions/{id}")))

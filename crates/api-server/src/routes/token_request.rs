@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, web::Payload};
 use tee_session_domain::SessionToken;
 
 use crate::{
-    request::bodies_under_way::Credential, request::body::read_form, request::caller::authenticate,
-    request::request_id::accept_id, request::service_client::Scope,
+    request::accepted_id::accept_id, request::bodies_under_way::Credential,
+    request::body::read_form, request::caller::authenticate, request::scope::Scope,
     routes::oauth_error::OAuthError, settings::ApiSettings, wire::TokenForm,
 };
 

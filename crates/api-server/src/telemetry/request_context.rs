@@ -5,7 +5,7 @@ use opentelemetry::trace::SpanContext;
 use tracing::Span;
 
 use crate::{
-    request::request_id::{AcceptedId, RequestId},
+    request::{accepted_id::AcceptedId, request_id::RequestId},
     routes::{self, Route},
     telemetry::log_context::LogContext,
 };

@@ -177,9 +177,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        problem::HasOwnBody, request::middleware::observe, request::request_id::accept_id,
+        problem::HasOwnBody, request::accepted_id::accept_id, request::middleware::observe,
         routes::route_of, server::drain::Lifecycle, store::health_monitor::HealthMonitor,
-        upstream::from_site::FromSite, upstream::gateway::SharedBounds,
+        upstream::from_site::FromSite, upstream::gateway::SharedLimits,
     };
 
     #[derive(Default)]
@@ -246,7 +246,7 @@ mod tests {
             .app_data(Data::new(Arc::new(Lifecycle::new())))
             .app_data(Data::new(ApiSettings::default()))
             .app_data(Data::new(Arc::new(HealthMonitor::new())))
-            .app_data(Data::new(None::<SharedBounds>))
+            .app_data(Data::new(None::<SharedLimits>))
             .route("/v1/session", web::get().to(HttpResponse::Ok))
             .route("/health/live", web::get().to(HttpResponse::Ok))
             .route("/panics", web::get().to(panics))

@@ -8,22 +8,22 @@ use actix_web::{
 };
 use tee_session_domain::{BaseUrl, SessionId};
 use tee_session_upstream::{
-    Admission, Bounds, Busy, Client, ForbiddenAddress, Place, Site, UpstreamError, Watch,
+    Admission, Busy, Client, ExchangeLimits, Place, Site, UpstreamError, Watch,
 };
 
-use super::metrics::Connections;
+use super::{metrics::Connections, not_callable::NotCallable};
 use crate::settings::{ApiSettings, UpstreamSettings};
 
 /// Limits on the concurrent exchanges of the process. All workers share these limits.
 #[derive(Debug, Clone)]
-pub(crate) struct SharedBounds(Arc<Bounds>);
+pub(crate) struct SharedLimits(Arc<ExchangeLimits>);
 
 /// Gateway of one worker. Each worker has its own HTTP client. The connections of this client run
 /// on the runtime of the worker.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     client: Client,
-    bounds: Arc<Bounds>,
+    limits: Arc<ExchangeLimits>,
 }
 
 /// Permit that counts towards the limit on all exchanges. The middleware stores the permit in the
@@ -32,14 +32,14 @@ struct Admitted(Admission);
 
 impl Gateway {
     /// Creates the gateway of a worker. Returns `None` if the settings do not enable the gateway.
-    pub(crate) fn new(settings: &ApiSettings, bounds: Option<&SharedBounds>) -> Option<Self> {
-        let (bounds, upstream) = (bounds?, settings.upstream.as_ref()?);
+    pub(crate) fn new(settings: &ApiSettings, limits: Option<&SharedLimits>) -> Option<Self> {
+        let (limits, upstream) = (limits?, settings.upstream.as_ref()?);
         let tls = Arc::clone(&upstream.tls);
         let client = Client::new(tls, upstream.addresses.clone(), upstream.client.clone());
         let hosts = settings.allowed_base_hosts.clone();
         Some(Self {
             client: client.with_observer(Arc::new(Connections { hosts })),
-            bounds: Arc::clone(&bounds.0),
+            limits: Arc::clone(&limits.0),
         })
     }
 
@@ -68,7 +68,7 @@ impl Gateway {
     /// Returns a value that detects whether an exchange of `session` has ended since this call.
     /// Session data that was loaded before this end may lack the cookies of the exchange.
     pub(crate) fn watch(&self, session: SessionId) -> Watch {
-        self.bounds.watch(&session.to_string())
+        self.limits.watch(&session.to_string())
     }
 
     /// If the request has a body, releases the permit that counts towards the limit on all
@@ -94,16 +94,16 @@ impl Gateway {
         let admitted = request.extensions_mut().remove::<Admitted>();
         let admission = match admitted {
             Some(Admitted(admission)) => admission,
-            None => self.bounds.admit()?,
+            None => self.limits.admit()?,
         };
         let session = session.to_string();
-        Ok(self.bounds.place(admission, site, &session).await?)
+        Ok(self.limits.place(admission, site, &session).await?)
     }
 }
 
-impl SharedBounds {
+impl SharedLimits {
     pub(crate) fn new(settings: &UpstreamSettings) -> Self {
-        Self(Arc::new(Bounds::new(settings.bounds.clone())))
+        Self(Arc::new(ExchangeLimits::new(settings.limits.clone())))
     }
 
     /// Returns the number of exchanges that are running or waiting for a permit.
@@ -117,34 +117,5 @@ impl SharedBounds {
         let admission = self.0.admit()?;
         request.extensions_mut().insert(Admitted(admission));
         Ok(())
-    }
-}
-
-/// Reason why the gateway is not allowed to call the site of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotCallable {
-    #[error("the host of the base URL is not in allowed_base_hosts")]
-    Host,
-    #[error(transparent)]
-    Address(#[from] ForbiddenAddress),
-}
-
-impl NotCallable {
-    /// Returns the `detail` member of the problem that the client receives.
-    pub(crate) fn detail(self) -> &'static str {
-        match self {
-            Self::Host => {
-                "The gateway may not call the host of the session's base URL (setting: \
-                 allowed_base_hosts)"
-            }
-            Self::Address(ForbiddenAddress::Http) => {
-                "The gateway calls sites over https only (setting: upstream_allow_http); the base \
-                 URL of the session begins with http"
-            }
-            Self::Address(_) => {
-                "The gateway may not call the address or port of the site (setting: \
-                 upstream_allowed_networks)"
-            }
-        }
     }
 }

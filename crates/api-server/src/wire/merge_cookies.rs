@@ -118,18 +118,13 @@ fn has_field_name(line: &str) -> bool {
     name.is_some_and(|name| name.eq_ignore_ascii_case("Set-Cookie:"))
 }
 
+/// Parses the header field `Date` of an answer. A text that is no date is ignored: the site has sent
+/// it, and the client must not lose the cookies of the answer for that reason.
 fn parse_date(member: Option<UniqueJson>) -> Result<Option<OffsetDateTime>, InvalidMember> {
-    let date = match member {
-        None | Some(UniqueJson::Null) => return Ok(None),
-        Some(UniqueJson::String(text)) => parse_cookie_date(&text),
-        Some(_) => None,
-    };
-    match date {
-        Some(date) => Ok(Some(date)),
-        None => Err(fault(
-            "/date",
-            "must be a date as in the header field Date, or null",
-        )),
+    match member {
+        None | Some(UniqueJson::Null) => Ok(None),
+        Some(UniqueJson::String(text)) => Ok(parse_cookie_date(&text)),
+        Some(_) => Err(fault("/date", "must be a string or null")),
     }
 }
 
@@ -175,6 +170,9 @@ mod tests {
     #[case::null(
         r#"{"url": "https://golf.example/", "set_cookie": ["a=1"], "date": null, "sent": null}"#
     )]
+    #[case::date_of_a_site_that_is_no_date(
+        r#"{"url": "https://golf.example/", "set_cookie": ["a=1"], "date": "yesterday"}"#
+    )]
     #[case::name_of_the_header_in_one_of_several_lines(
         r#"{"url": "https://golf.example/", "set_cookie": ["Set-Cookie: a=1", "b=2"]}"#
     )]
@@ -205,7 +203,7 @@ mod tests {
         &["/set_cookie"]
     )]
     #[case::several(
-        r#"{"url": 1, "set_cookie": null, "date": "yesterday", "sent": {"a": 1}}"#,
+        r#"{"url": 1, "set_cookie": null, "date": 7, "sent": {"a": 1}}"#,
         &["/url", "/set_cookie", "/date", "/sent"]
     )]
     fn error_pointers_name_the_invalid_members_of_a_merge_request(

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tee_session_api_server::{
     ApiSettings, UpstreamSettings,
     upstream_client::{
-        AddressPolicy, BoundsSettings, ClientSettings,
+        AddressPolicy, ClientSettings, ExchangeLimitSettings,
         rustls::{ClientConfig, RootCertStore},
     },
 };
@@ -44,7 +44,7 @@ pub(crate) fn gateway(settings: &mut ApiSettings) {
             .allow_http(true)
             .allow_networks(loopback),
         client: ClientSettings::default(),
-        bounds: BoundsSettings::default(),
+        limits: ExchangeLimitSettings::default(),
         max_request_bytes: 1_048_576,
     });
 }

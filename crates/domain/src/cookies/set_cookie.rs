@@ -41,10 +41,10 @@ pub(super) enum Lifetime {
 impl<'a> SetCookie<'a> {
     /// Parses the value of a `Set-Cookie` header field. Returns `None` if the line contains a
     /// control character other than TAB.
-    // The crate `cookie` is not used, because it differs from browsers. It rejects a line without
-    // `=`, but browsers store such a line as a cookie without a name. It also decides by the first
-    // of several attributes with the same name whether an attribute counts, and knows only four
-    // formats of dates.
+    // The crate `cookie` (0.18) is not used, because it differs from browsers. It rejects a line
+    // without `=` and an empty name, but browsers store such lines as cookies without a name. It
+    // accepts control characters and long attributes, an empty `Domain` does not replace an earlier
+    // one, an empty `Max-Age` counts as the largest number, and it knows only four formats of dates.
     pub(super) fn parse(line: &'a str) -> Option<Self> {
         if has_control(line) {
             return None;

@@ -8,7 +8,13 @@ use serde_json::{Value, json};
 use tee_session_test_support::ServiceProcess;
 use tokio::{task::JoinSet, time::sleep};
 
-use super::{CLIENT_ID, SECRET};
+/// Id of the service client that creates sessions. Depending on the attack, the attackers know the
+/// secret of this client or guess it.
+pub(super) const CLIENT_ID: &str = "lab";
+const SECRET: &str = "s3cret";
+/// SHA-256 hash of [`SECRET`], the secret of the service client.
+pub(super) const SECRET_SHA256: &str =
+    "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0";
 
 /// Number of clients that read sessions at the same time.
 const READERS: usize = 8;

@@ -57,6 +57,7 @@ pub(super) fn builder(
     is_feed: bool,
 ) -> Builder {
     let mut builder = Builder::from_config(config(login, target, is_feed));
+    // No reconnection policy is set, so fred does not reconnect.
     builder
         .set_connection_config(connection_config())
         .set_performance_config(PerformanceConfig {

@@ -14,7 +14,7 @@ pub(crate) struct Key(ArrayString<MAX_KEY_LEN>);
 
 /// Maximum length of a Redis key of this crate, in bytes. The longest key consists of
 /// [`KEY_PREFIX`] and a token of the longest kind (43 characters).
-const MAX_KEY_LEN: usize = KEY_PREFIX.len() + 43;
+pub(crate) const MAX_KEY_LEN: usize = KEY_PREFIX.len() + 43;
 
 /// Hides the text of the key in `Debug` output, because the text may contain a token.
 impl fmt::Debug for Key {

@@ -152,6 +152,8 @@ fn unix_socket_url_is_parsed_into_path_and_database(
     "a query parameter has no effect"
 )]
 #[case::empty_name("redis://h?=s3cret", "a query parameter has no effect")]
+#[case::empty_query("redis://h?", "the empty query (?) has no effect")]
+#[case::empty_query_of_a_socket("redis+unix:///r.sock?&", "the empty query (?) has no effect")]
 #[case::cut_password_looks_like_parameter(
     "redis://u:1?s3cret=x@h",
     "a query parameter has no effect; if"

@@ -19,7 +19,7 @@ use super::scripts::{self, FoundEntry, NewEntry, Range};
 use crate::{
     CorruptIndex, RedisRepository, StorageFormat,
     connection::Call,
-    error::CallError,
+    error::{CallError, NO_PERMISSION},
     record::{IndexDetails, IndexKeys, Key, RecordLocation, pointer_key},
     repository::commands,
 };
@@ -362,16 +362,30 @@ impl SubjectIndex for RedisRepository {
     async fn remove_by_id(&self, id: SessionId) -> Result<bool, RepositoryError> {
         let deadline = Instant::now() + SCAN_TIMEOUT;
         let delete_deadline = || self.deadline_until(deadline);
+        let (pointer, sealed) = (&pointer_key(id), &Key::named(id));
         let mut removed = false;
         if self.may_hold_plain() {
-            let pointer = pointer_key(id);
-            if let Some(plain) = self.record_of_pointer(&pointer, deadline).await? {
+            if !self.pool.is_clustered() {
+                // A login that ends older sessions keeps the time of one round trip for this.
+                let remove = |call: Call| async move {
+                    scripts::remove_with_pointer(&call, pointer, sealed).await
+                };
+                let removed = self.pool.call(pointer, "EVAL", delete_deadline(), remove);
+                match removed.await {
+                    // The user may not run `EVAL`.
+                    Err(error) if error.has_code(NO_PERMISSION) => {}
+                    removed => {
+                        return removed
+                            .map_err(|error| index_error(error, || pointer.text().to_owned()));
+                    }
+                }
+            }
+            if let Some(plain) = self.record_of_pointer(pointer, deadline).await? {
                 removed = self.delete_key(&plain, delete_deadline()).await?;
-                self.delete_key(&pointer, delete_deadline()).await?;
+                self.delete_key(pointer, delete_deadline()).await?;
             }
         }
-        let sealed = Key::named(id);
-        Ok(self.delete_key(&sealed, delete_deadline()).await? || removed)
+        Ok(self.delete_key(sealed, delete_deadline()).await? || removed)
     }
 
     async fn find_by_id(&self, id: SessionId) -> Result<Option<FoundRecord>, RepositoryError> {

@@ -12,7 +12,7 @@ use crate::{
     RedisFault,
     connection::{Call, Command, Reply, Script},
     error::CallError,
-    record::{IndexDetails, IndexKeys},
+    record::{IndexDetails, IndexKeys, KEY_PREFIX, Key, MAX_KEY_LEN},
     repository::commands::{decimal, milliseconds},
 };
 
@@ -88,6 +88,23 @@ for i = 1, #page, 2 do
   found[#found + 1] = redis.call('HGET', KEYS[3], page[i]) or ''
 end
 return found",
+);
+
+/// Removes the record of a session, which may be plain or sealed, and the pointer to the plain
+/// record. Returns the number of removed records. `KEYS[1]` is the pointer, and `KEYS[2]` the key of
+/// the sealed record. `ARGV[1]` is the prefix of the keys of records, and `ARGV[2]` the maximum
+/// length of these keys. A pointer with another value is left alone.
+///
+/// The script deletes a key that it has read, so it cannot run in a cluster.
+const REMOVE_WITH_POINTER: Script = Script::freeing(
+    "\
+local removed = 0
+local plain = redis.call('GET', KEYS[1])
+if plain and string.sub(plain, 1, #ARGV[1]) == ARGV[1] and #plain <= tonumber(ARGV[2]) then
+  removed = redis.call('DEL', plain)
+  redis.call('DEL', KEYS[1])
+end
+return removed + redis.call('DEL', KEYS[2])",
 );
 
 /// Marks a revocation of all sessions in the index. Returns the position of the revocation, which
@@ -351,6 +368,19 @@ pub(super) async fn remove_stale(
 ) -> Result<(), CallError> {
     let after = milliseconds(STALE_AFTER);
     remove_entries(REMOVE_STALE, call, keys, (after.as_bytes(), members)).await
+}
+
+/// Runs [`REMOVE_WITH_POINTER`]. Returns `true` if a record was removed.
+pub(super) async fn remove_with_pointer(
+    call: &Call,
+    pointer: &Key,
+    sealed: &Key,
+) -> Result<bool, CallError> {
+    let keys = [pointer.as_bytes(), sealed.as_bytes()];
+    let max_len = decimal(MAX_KEY_LEN);
+    let arguments = [KEY_PREFIX.as_bytes(), max_len.as_bytes()];
+    let reply = REMOVE_WITH_POINTER.run(call, &keys, &arguments).await?;
+    Ok(reply.integer("EVAL")? > 0)
 }
 
 async fn remove_entries(

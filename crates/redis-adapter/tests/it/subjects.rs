@@ -96,6 +96,39 @@ async fn session_without_a_subject_creates_no_subject_index_keys(#[case] mode: M
     assert!(all_keys(&redis).await.is_empty());
 }
 
+/// A login that must end older sessions keeps only the time of one round trip for this.
+#[rstest]
+#[case::sealed(Mode::Sealed, "DEL")]
+#[case::plain(Mode::Plain, "EVAL")]
+#[case::plain_record_sealed_on_access(Mode::SealOnAccess, "EVAL")]
+#[case::rolled_back_to_plain(Mode::RolledBack, "EVAL")]
+#[tokio::test]
+async fn session_is_removed_by_its_id_with_a_single_command(
+    #[case] mode: Mode,
+    #[case] command: &str,
+) {
+    let redis = RedisProcess::start().await;
+    let (writer, changer) = mode.start_both(&redis.url()).await;
+    let id = SessionId::of(&store_session_of(&writer, MEMBER).await.token);
+    let index = changer.repository().subjects();
+    let monitor = redis.monitor().await;
+    assert!(index.remove_by_id(id).await.unwrap());
+    let text = monitor.text().await;
+    let of_session = text
+        .lines()
+        .filter(|line| line.contains(&id.to_string()) && !line.contains(" lua]"));
+    let sent: Vec<_> = of_session
+        .filter_map(|line| line.split('"').nth(1))
+        .collect();
+    assert_eq!(sent, [command]);
+    assert!(!index.remove_by_id(id).await.unwrap());
+    assert_eq!(
+        all_keys(&redis).await.len(),
+        KEYS.len(),
+        "the index is left"
+    );
+}
+
 /// Adds an index entry that has a shorter lifetime than the existing entry. The index keys keep
 /// their longer TTL. If an index key has no TTL, the key gets the lifetime of the added entry as
 /// its TTL.

@@ -168,8 +168,11 @@ fn as_flag(name: &str) -> String {
     name.replace('_', "-")
 }
 
+/// Prefix of all environment variables of this program.
+pub(super) const ENVIRONMENT_PREFIX: &str = "TSA_";
+
 pub(crate) fn environment_name(name: &str) -> String {
-    format!("TSA_{}", name.to_ascii_uppercase())
+    format!("{ENVIRONMENT_PREFIX}{}", name.to_ascii_uppercase())
 }
 
 const MAX_TTL: u64 = SessionPolicy::MAX.as_secs();
@@ -332,7 +335,8 @@ pub(crate) const KEYS: &[Key] = &[
     Key::new("readiness_requires_store", "true", "BOOL", "true: /health/ready is 503 whenever the store is unavailable; false: only until it was first available"),
     Key::new("shutdown_delay", "0", "SECONDS", "Time to keep serving after SIGTERM, so that load balancers notice that /health/ready is 503").within(0..=3_600),
     Key::new("shutdown_timeout", "15", "SECONDS", "Time that requests in flight have to finish after shutdown_delay").within(1..=3_600),
-    Key::new("metrics_host", "127.0.0.1", "HOST", "Address to serve /metrics on"),
+    Key::new("metrics_host", "127.0.0.1", "HOST", "Address to serve /metrics on")
+        .details("On a loopback address, requests whose Host header names another host are answered with 403."),
     Key::unset("metrics_port", "9000", "PORT", "Port to serve /metrics on; not set: no metrics").within(0..=65_535),
     Key::new("log_level", "INFO", "LEVEL", "Minimum severity of logged events: ERROR, WARN, INFO, DEBUG or TRACE")
         .in_short_help()

@@ -1,9 +1,6 @@
 //! Suggestions for misspelled names of settings.
 
-use super::{
-    keys::{KEYS, Key},
-    unknown_variables::PREFIX,
-};
+use super::keys::{ENVIRONMENT_PREFIX, KEYS, Key};
 
 /// Minimum similarity of a suggested name, from 0 (different) to 1 (equal). The command-line parser
 /// uses a similar limit for its suggestions.
@@ -13,7 +10,7 @@ const MIN_SIMILARITY: f64 = 0.8;
 /// `name` may also be the name of an environment variable. Returns `None` if no name is similar.
 pub(super) fn similar(name: &str) -> Option<String> {
     let name = name.to_ascii_uppercase();
-    let name = name.strip_prefix(PREFIX).unwrap_or(&name);
+    let name = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or(&name);
     let name = name.to_ascii_lowercase();
     let known = KEYS.iter().flat_map(Key::names);
     let rated = known.map(|known| (strsim::jaro(&name, &known), known));

@@ -258,6 +258,27 @@ fn shutdown_timeout_shorter_than_the_response_timeout_of_sites_causes_a_warning(
     assert_eq!(settings.warnings.len(), warnings, "{:?}", settings.warnings);
 }
 
+#[rstest]
+#[case::shorter(&[("redis_url", "redis://127.0.0.1")], "3001", true)]
+#[case::as_long(&[("redis_url", "redis://127.0.0.1")], "3000", false)]
+#[case::shorter_without_redis(&[], "3001", false)]
+fn shutdown_timeout_shorter_than_five_redis_command_timeouts_causes_a_warning(
+    #[case] store: &[(&str, &str)],
+    #[case] command_timeout: &str,
+    #[case] is_expected: bool,
+) {
+    let flags = [
+        ("shutdown_timeout", "15"),
+        ("redis_command_timeout_ms", command_timeout),
+        ("service_clients", CLIENT),
+    ];
+    let settings = read_settings(None, &[&flags[..], store].concat()).unwrap();
+    let start = "shutdown_timeout is shorter than five times redis_command_timeout_ms";
+    let mut warnings = settings.warnings.iter();
+    let has_warning = warnings.any(|warning| warning.starts_with(start));
+    assert_eq!(has_warning, is_expected, "{:?}", settings.warnings);
+}
+
 #[test]
 fn trusted_proxies_with_every_address_cause_a_warning() {
     let settings = read_settings(None, &[("trusted_proxies", "0.0.0.0/0")]).unwrap();

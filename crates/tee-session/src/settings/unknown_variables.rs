@@ -4,15 +4,12 @@
 use std::env;
 
 use super::{
-    keys::{KEYS, Key, environment_name},
+    keys::{ENVIRONMENT_PREFIX, KEYS, Key, environment_name},
     suggestion::similar,
 };
 
 /// Environment variable with the path of the settings file.
 pub(super) const CONFIG_VARIABLE: &str = "TSA_CONFIG";
-
-/// Prefix of all environment variables of this program.
-pub(super) const PREFIX: &str = "TSA_";
 
 /// Environment variables that are not settings of the service: the path of the settings file, and
 /// the variables of the command `tee-session session`.
@@ -34,8 +31,8 @@ pub(super) fn unknown_variables() -> Vec<String> {
         known.contains(variable) || OTHER_VARIABLES.contains(&variable.as_str())
     };
     let is_ours = |variable: &String| {
-        let start = variable.get(..PREFIX.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
+        let start = variable.get(..ENVIRONMENT_PREFIX.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(ENVIRONMENT_PREFIX))
     };
     let variables = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unknown: Vec<_> = variables

@@ -10,8 +10,8 @@ use rustls::{
 use tee_session_api_server::{
     UpstreamSettings,
     upstream_client::{
-        AddressPolicy, AllowedNetworks, BoundsSettings, ClientSettings, LoginSignals, Target,
-        http::StatusCode,
+        AddressPolicy, AllowedNetworks, ClientSettings, ExchangeLimitSettings, LoginSignals,
+        Target, http::StatusCode,
     },
 };
 use url::Url;
@@ -45,10 +45,10 @@ impl Reader<'_> {
             max_response_bytes: Some(max_response_bytes).filter(|limit| *limit > 0),
             ..ClientSettings::default()
         };
-        let bounds = BoundsSettings {
+        let limits = ExchangeLimitSettings {
             max_in_flight: self.number("upstream_max_in_flight"),
             session_concurrency: self.number("upstream_session_concurrency"),
-            ..BoundsSettings::default()
+            ..ExchangeLimitSettings::default()
         };
         let max_request_bytes = self.number("upstream_max_request_bytes");
         if !self.switch("upstream_gateway") {
@@ -85,7 +85,7 @@ impl Reader<'_> {
             tls: Arc::new(tls(roots)),
             addresses,
             client,
-            bounds,
+            limits,
             max_request_bytes,
         })
     }

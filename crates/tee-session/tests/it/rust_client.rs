@@ -43,6 +43,7 @@ async fn make_every_call(client: &Client) {
     read_and_end_a_session(client).await;
     update_and_rotate_a_session(client).await;
     list_and_end_sessions_of_a_subject(client).await;
+    merge_cookies_and_compute_the_cookie_header(client).await;
 }
 
 async fn read_and_end_a_session(client: &Client) {
@@ -84,6 +85,26 @@ async fn read_and_end_a_session(client: &Client) {
     client.revoke(&new.access_token).await.unwrap();
     let revoked = client.session(&new.access_token).get().await;
     assert!(revoked.unwrap_err().is_invalid_token());
+}
+
+async fn merge_cookies_and_compute_the_cookie_header(client: &Client) {
+    const URL: &str = "https://golf.example/members/book";
+    let (_, base_url) = session_input();
+    let cookies = [("z", "1"), ("a", "0")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let cookies = Cookies::new(cookies).unwrap();
+    let new = client.create(&cookies, &base_url).send().await.unwrap();
+    let holder = client.session(&new.access_token);
+    let lines = ["a=2; Path=/members", "b=3; Path=/shop", "c=4; Domain=com"];
+    let merged = holder.merge_cookies(URL, lines).send().await.unwrap();
+    assert_eq!(merged.session.cookies.get("a"), Some("2"));
+    assert_eq!(merged.ignored.len(), 1);
+    assert_eq!(merged.ignored[0].index, 2);
+
+    let session = holder.get_with_attributes().await.unwrap();
+    let header = session.jar_for(URL).unwrap().unwrap();
+    assert!(header.starts_with("a=2; z="), "{}", *header);
+    let elsewhere = session.jar_for("https://other.example/").unwrap();
+    assert!(elsewhere.is_none());
 }
 
 async fn update_and_rotate_a_session(client: &Client) {

@@ -45,6 +45,33 @@ async fn session_commands_read_tokens_and_cookies_from_pipes_and_print_text() {
 }
 
 #[tokio::test]
+async fn session_create_leaves_out_and_names_cookies_that_a_session_cannot_hold() {
+    let operator = Operator::of_service_without_clients().await;
+    let cookies = r#"{"SESSIONID": "s3cret-cookie", "a;b": "s3cret-cookie"}"#;
+    let created = operator.run(CREATE, cookies).await;
+    assert_eq!(created.status.code(), Some(0), "{created:?}");
+    let notes = to_text(&created.stderr);
+    assert!(
+        notes.contains("left out: a;b: A cookie name must not contain"),
+        "{notes}"
+    );
+    assert!(!notes.contains("s3cret-cookie"), "{notes}");
+    let shown = operator
+        .run_successfully("show", &to_text(&created.stdout))
+        .await;
+    assert!(shown.contains("SESSIONID"), "{shown}");
+    assert!(!shown.contains("a;b"), "{shown}");
+
+    let refused = operator
+        .run_failing(2, CREATE, r#"{"a;b": "s3cret-cookie"}"#)
+        .await;
+    assert!(
+        refused.contains("no cookie can be stored: A cookie name"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
 async fn session_commands_with_the_json_flag_print_json() {
     let operator = Operator::of_service_without_clients().await;
     let new = operator

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use tee_session_upstream::{
-    AddressPolicy, Bounds, BoundsSettings, Client, ClientSettings, Place, Site, SiteAnswer,
-    SiteRequest, Target, UpstreamError,
+    AddressPolicy, Client, ClientSettings, ExchangeLimitSettings, ExchangeLimits, Place, Site,
+    SiteAnswer, SiteRequest, Target, UpstreamError,
     http::{HeaderMap, Method},
     rustls::{ClientConfig, RootCertStore},
 };
@@ -38,9 +38,9 @@ pub(crate) fn client(settings: ClientSettings) -> Client {
 }
 
 pub(crate) async fn place(site: &Site) -> Place {
-    let bounds = Bounds::new(BoundsSettings::default());
-    let admission = bounds.admit().unwrap();
-    bounds.place(admission, site, "session").await.unwrap()
+    let limits = ExchangeLimits::new(ExchangeLimitSettings::default());
+    let admission = limits.admit().unwrap();
+    limits.place(admission, site, "session").await.unwrap()
 }
 
 pub(crate) fn request(method: Method, target: &str) -> SiteRequest {

@@ -2,18 +2,14 @@
 
 use aws_lc_rs::digest;
 
-/// Texts that operators easily hash instead of a real secret: the empty text if a shell variable is
-/// not set, the name of a variable that was not replaced, the output of a template without a value,
-/// and placeholders.
-const TEXTS: [&str; 19] = [
+/// Texts that operators easily hash instead of a real secret: the empty text, with or without
+/// quotes, if a shell variable is not set, the output of a template without a value, and
+/// placeholders.
+const TEXTS: [&str; 15] = [
     "",
     " ",
-    "$SECRET",
-    "${SECRET}",
-    "$(SECRET)",
-    "%SECRET%",
-    "{{ SECRET }}",
-    "{{SECRET}}",
+    "\"\"",
+    "''",
     "<secret>",
     "<no value>",
     "<nil>",
@@ -27,14 +23,33 @@ const TEXTS: [&str; 19] = [
     "undefined",
 ];
 
+/// Usual names of variables that contain a secret. Operators easily hash a reference to such a
+/// variable that was not replaced by its value.
+const VARIABLES: [&str; 4] = ["SECRET", "CLIENT_SECRET", "TOKEN", "PASSWORD"];
+
+/// Texts before and after the name of a variable in a reference to it, in shells, Kubernetes,
+/// Windows and templates.
+const REFERENCES: [(&str, &str); 6] = [
+    ("$", ""),
+    ("${", "}"),
+    ("$(", ")"),
+    ("%", "%"),
+    ("{{ ", " }}"),
+    ("{{", "}}"),
+];
+
 /// Line ends that a file or `echo` adds to a secret.
 const LINE_ENDS: [&str; 3] = ["", "\n", "\r\n"];
 
 /// Returns `true` if `hash` is the SHA-256 of a well-known secret, or of `id`, the id of the
 /// client. The secret may be in lower case, in upper case or capitalised, and may have a line end.
 pub(super) fn is_well_known(hash: &[u8; 32], id: &str) -> bool {
-    let mut texts = TEXTS.into_iter().chain([id]).flat_map(cases);
-    texts.any(|text| {
+    let references = VARIABLES
+        .iter()
+        .flat_map(|name| REFERENCES.map(|(before, after)| format!("{before}{name}{after}")));
+    let texts = TEXTS.into_iter().chain([id]).map(str::to_owned);
+    let mut spellings = texts.chain(references).flat_map(|text| cases(&text));
+    spellings.any(|text| {
         LINE_ENDS.iter().any(|end| {
             let secret = format!("{text}{end}");
             digest::digest(&digest::SHA256, secret.as_bytes()).as_ref() == hash

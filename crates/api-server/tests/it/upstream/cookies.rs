@@ -94,8 +94,8 @@ async fn session_without_cookies_can_log_in_to_the_site_through_the_gateway() {
 async fn cookies_of_concurrent_answers_are_all_stored() {
     let site = setting_site().await;
     let more = |upstream: &mut UpstreamSettings| {
-        upstream.bounds.session_concurrency = 50;
-        upstream.bounds.max_in_flight = 1_000;
+        upstream.limits.session_concurrency = 50;
+        upstream.limits.max_in_flight = 1_000;
     };
     let app = TestApp::builder()
         .with(gateway_with(more))
@@ -177,7 +177,7 @@ async fn late_answer_that_removes_an_old_cookie_value_does_not_remove_the_new_va
 #[tokio::test]
 async fn with_one_request_per_session_at_a_time_each_has_the_cookies_of_the_previous_answer() {
     let (site, mut requests) = controlled_site().await;
-    let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
+    let one = |upstream: &mut UpstreamSettings| upstream.limits.session_concurrency = 1;
     let app = TestApp::builder()
         .with(gateway_with(one))
         .spawn(Store::Memory)
@@ -221,7 +221,7 @@ async fn with_one_request_per_session_at_a_time_no_request_carries_an_outdated_c
         setting(&format!("sid={}; Path=/", current + 1))
     })
     .await;
-    let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
+    let one = |upstream: &mut UpstreamSettings| upstream.limits.session_concurrency = 1;
     let app = TestApp::builder()
         .with(gateway_with(one))
         .spawn(store)
@@ -251,8 +251,8 @@ async fn late_removal_of_an_outdated_cookie_value_after_parallel_rotations_is_ig
     const CALLS: usize = 50;
     let (site, mut requests) = controlled_site().await;
     let more = |upstream: &mut UpstreamSettings| {
-        upstream.bounds.session_concurrency = CALLS;
-        upstream.bounds.max_in_flight = 1_000;
+        upstream.limits.session_concurrency = CALLS;
+        upstream.limits.max_in_flight = 1_000;
     };
     let app = TestApp::builder()
         .with(gateway_with(more))

@@ -38,13 +38,13 @@ fn end_hanging<T>(calls: impl IntoIterator<Item = JoinHandle<T>>) {
 #[tokio::test]
 async fn requests_to_a_hanging_site_above_its_share_return_503_and_other_requests_are_served() {
     let (hanging, healthy) = (hanging_site().await, TestSite::answering(OK).await);
-    let bounds = |upstream: &mut UpstreamSettings| {
-        upstream.bounds.max_in_flight = 16;
-        upstream.bounds.wait = Duration::from_millis(100);
+    let limits = |upstream: &mut UpstreamSettings| {
+        upstream.limits.max_in_flight = 16;
+        upstream.limits.wait = Duration::from_millis(100);
         upstream.client.response_timeout = Duration::from_secs(20);
     };
     let app = TestApp::builder()
-        .with(gateway_with(bounds))
+        .with(gateway_with(limits))
         .with(|settings| settings.max_in_flight = 1)
         .spawn(Store::Memory)
         .await;
@@ -83,12 +83,12 @@ async fn requests_to_a_hanging_site_above_its_share_return_503_and_other_request
 #[tokio::test]
 async fn too_many_concurrent_requests_of_one_session_to_its_site_return_503_upstream_busy() {
     let hanging = hanging_site().await;
-    let bounds = |upstream: &mut UpstreamSettings| {
-        upstream.bounds.session_concurrency = 1;
-        upstream.bounds.wait = Duration::from_millis(100);
+    let limits = |upstream: &mut UpstreamSettings| {
+        upstream.limits.session_concurrency = 1;
+        upstream.limits.wait = Duration::from_millis(100);
     };
     let app = TestApp::builder()
-        .with(gateway_with(bounds))
+        .with(gateway_with(limits))
         .spawn(Store::Memory)
         .await;
     let token = app.log_in_to(&hanging).await;
@@ -103,12 +103,12 @@ async fn too_many_concurrent_requests_of_one_session_to_its_site_return_503_upst
 #[tokio::test]
 async fn requests_over_the_total_limit_of_the_gateway_return_the_problem_overloaded_at_once() {
     let (hanging, other) = (hanging_site().await, hanging_site().await);
-    let bounds = |upstream: &mut UpstreamSettings| {
-        upstream.bounds.max_in_flight = 4;
-        upstream.bounds.wait = Duration::from_secs(20);
+    let limits = |upstream: &mut UpstreamSettings| {
+        upstream.limits.max_in_flight = 4;
+        upstream.limits.wait = Duration::from_secs(20);
     };
     let app = TestApp::builder()
-        .with(gateway_with(bounds))
+        .with(gateway_with(limits))
         .with(with_metrics)
         .spawn(Store::Memory)
         .await;
@@ -147,9 +147,9 @@ async fn stalled_request_bodies_do_not_use_up_the_limit_of_the_gateway_and_retur
     #[case] start: &str,
 ) {
     let site = TestSite::answering(OK).await;
-    let bounds = |upstream: &mut UpstreamSettings| upstream.bounds.max_in_flight = 4;
+    let limits = |upstream: &mut UpstreamSettings| upstream.limits.max_in_flight = 4;
     let app = TestApp::builder()
-        .with(gateway_with(bounds))
+        .with(gateway_with(limits))
         .spawn(Store::Memory)
         .await;
     let stalling = app.log_in_to(&site).await;

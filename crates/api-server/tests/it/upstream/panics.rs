@@ -29,7 +29,7 @@ async fn panic_after_a_request_was_sent_returns_500_with_an_unknown_outcome() {
         "HTTP/1.1 200 OK\r\nSet-Cookie: sid=2; Path=/\r\nContent-Length: 2\r\n\r\nok"
     })
     .await;
-    let one = |upstream: &mut UpstreamSettings| upstream.bounds.session_concurrency = 1;
+    let one = |upstream: &mut UpstreamSettings| upstream.limits.session_concurrency = 1;
     let app = TestApp::builder()
         .with(gateway_with(one))
         .spawn_on(repository);

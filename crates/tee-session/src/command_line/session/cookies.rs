@@ -15,13 +15,11 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use self::{export::EXPORT, format::FORMAT, show::REVEAL};
 use super::{Fault, Service, token};
 
 pub(super) const NAME: &str = "cookies";
 
-const REVEAL: &str = "reveal";
-const EXPORT: &str = "export";
-const FORMAT: &str = "format";
 const IMPORT: &str = "import";
 
 const AFTER_HELP: &str = "\

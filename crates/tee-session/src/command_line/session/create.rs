@@ -17,7 +17,7 @@ use super::{
     Fault, Service, attributes, secret_file::SecretFile, service::client_args, times::time,
 };
 use crate::command_line::{
-    output::{print_json, print_note, stdout},
+    output::{print_json, print_note, printable, stdout},
     secret_input::SecretInput,
 };
 
@@ -29,7 +29,8 @@ const TOKEN_OUT: &str = "token-out";
 
 const AFTER_HELP: &str = "\
 Prints only the token on standard output, or nothing with --token-out; everything else is printed on
-standard error. Requires a service client with the scope create.
+standard error. Leaves out, and names, cookies that a session cannot hold. Requires a service client
+with the scope create.
 
 Examples:
   echo '{\"SESSIONID\": \"a1b2c3\"}' | tee-session session create --base-url https://golf.example \\
@@ -75,7 +76,7 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
             "pipe the cookies in, or pass a file with --cookies-file",
         )
     })?;
-    let cookies = cookies_object::parse(&text)
+    let (cookies, left_out) = cookies_object::parse(&text)
         .map_err(|what| Fault::misuse(what, r#"write the cookies as {"SESSIONID": "a1b2c3"}"#))?;
     let create = attributes::set(client.create(&cookies, &base_url), flags);
     // The token file is created before the session. If the file cannot be created, no session is
@@ -85,6 +86,10 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
         .map(|path| SecretFile::create(path, TOKEN_OUT));
     let file = file.transpose()?;
     let new = service.call(create.send()).await?;
+    for problem in left_out {
+        let name = printable(&problem.cookie);
+        print_note(format_args!("left out: {name}: {}", problem.rule));
+    }
     let id = &new.session_id;
     let lost = |error: io::Error| {
         let what = format!("session {id} was created, but its token cannot be written: {error}");

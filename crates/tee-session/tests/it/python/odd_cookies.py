@@ -2,7 +2,8 @@
 
 Usage: odd_cookies.py INSTANCE SITE
 Prints a JSON object: the `Cookie` header fields that the site received, the cookies that are left after the site has
-removed one, and the error for a value with a semicolon.
+removed one, and the error for a value with a semicolon. One answer of the site has a `Date` that is no date, and header
+fields that are not UTF-8.
 """
 
 import json
@@ -25,11 +26,14 @@ def main():
     left = odd.session["cookies"]
     namesakes = client({})
     namesakes.get("/set")
+    umlauts = client({})
+    umlauts.get("/unusual")
     try:
         error = client({"a": "1; admin=1"}).get("/").text
     except ValueError as raised:
         error = str(raised)
-    print(json.dumps({"sent": sent, "left": left, "namesakes": namesakes.get("/m/x").text, "error": error}))
+    received = {"sent": sent, "namesakes": namesakes.get("/m/x").text, "umlauts": umlauts.get("/").text}
+    print(json.dumps(received | {"left": left, "error": error}))
 
 
 main()

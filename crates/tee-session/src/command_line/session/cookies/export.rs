@@ -10,10 +10,12 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    super::secret_file::SecretFile, EXPORT, Fault, Service, file_cookie::FileCookie,
-    format::Format, token,
+    super::secret_file::SecretFile, Fault, Service, file_cookie::FileCookie, format::Format, token,
 };
 use crate::command_line::output::{plural, print_json, print_note, printable};
+
+/// Name of the flag with the cookie file to write.
+pub(super) const EXPORT: &str = "export";
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
     let format = Format::to_export(flags, file);

@@ -6,10 +6,12 @@ use clap::ArgMatches;
 use zeroize::Zeroizing;
 
 use super::{
-    FORMAT,
     file_cookie::{FileCookie, Malformed, Positioned},
     netscape, storage_state,
 };
+
+/// Name of the flag that selects the format of the exported file.
+pub(super) const FORMAT: &str = "format";
 
 const NETSCAPE: &str = "netscape";
 const STORAGE_STATE: &str = "storage-state";

@@ -7,8 +7,11 @@ use serde_json::{Map, Value, json};
 use tee_session_client::Session;
 use tee_session_domain::CookieAttributes;
 
-use super::{super::times::time, Fault, REVEAL, Service, token};
+use super::{super::times::time, Fault, Service, token};
 use crate::command_line::output::{DIMMED, NAME as BOLD, PLAIN, Table, print_json, stderr, stdout};
+
+/// Name of the flag that also shows the values of the cookies.
+pub(super) const REVEAL: &str = "reveal";
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fault> {
     let token = token::read(flags)?;

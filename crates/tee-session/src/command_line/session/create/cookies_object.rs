@@ -7,11 +7,16 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use tee_session_client::Cookies;
+use tee_session_domain::CookieProblem;
 
 /// Parses cookies from a JSON object of cookie names and values. A value is a string, or null for a
-/// cookie without a value. The error message does not repeat any part of `text`, because cookies
-/// are secret.
-pub(super) fn parse(text: &str) -> Result<Cookies, String> {
+/// cookie without a value. Returns the cookies that a session can hold, and the other cookies with
+/// the rules that they break.
+///
+/// # Errors
+/// Fails if `text` is no such object, or if a session can hold none of its cookies. The error
+/// message does not repeat any part of `text`, because cookies are secret.
+pub(super) fn parse(text: &str) -> Result<(Cookies, Vec<CookieProblem>), String> {
     let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
         format!(
             "the cookies must be a JSON object of names and string or null values (line {}, column {})",
@@ -19,7 +24,13 @@ pub(super) fn parse(text: &str) -> Result<Cookies, String> {
             error.column()
         )
     })?;
-    Cookies::new(pairs).map_err(|error| format!("the cookies cannot be used: {error}"))
+    let (cookies, left_out) = Cookies::keep_valid(pairs);
+    match left_out.first() {
+        Some(problem) if cookies.is_empty() => {
+            Err(format!("no cookie can be stored: {}", problem.rule))
+        }
+        _ => Ok((cookies, left_out)),
+    }
 }
 
 struct Pairs(Vec<(String, Option<String>)>);
@@ -56,7 +67,9 @@ mod tests {
 
     #[test]
     fn parsed_cookies_keep_the_order_of_the_json_object() {
-        let cookies = parse(r#"{"z": "1", "a [b]": "grün; ⛳", "flag": null}"#).unwrap();
+        let text = r#"{"z": "1", "a [b]": "grün; ⛳", "flag": null}"#;
+        let (cookies, left_out) = parse(text).unwrap();
+        assert_eq!(left_out, []);
         let pairs: Vec<_> = cookies.iter().collect();
         let expected = [
             ("z", Some("1")),
@@ -70,7 +83,6 @@ mod tests {
     #[case::not_json(r#"s3cret"#)]
     #[case::array(r#"["s3cret"]"#)]
     #[case::number_as_value(r#"{"a": 1, "b": "s3cret"}"#)]
-    #[case::duplicate_name(r#"{"s3cret": "1", "s3cret": "2"}"#)]
     #[case::invalid_name(r#"{"s3cret;name": "1"}"#)]
     #[case::control_character("{\"a\": \"s3cret\\n\"}")]
     fn error_for_invalid_cookies_does_not_repeat_their_names_or_values(#[case] text: &str) {

@@ -16,7 +16,7 @@ use crate::site::Site;
 
 /// Settings of the limits on concurrent exchanges in one process.
 #[derive(Debug, Clone)]
-pub struct BoundsSettings {
+pub struct ExchangeLimitSettings {
     /// Maximum number of exchanges in total, including those that wait for a permit. With one site,
     /// at most a quarter of this number of exchanges may run. Another quarter may wait.
     pub max_in_flight: usize,
@@ -30,7 +30,7 @@ pub struct BoundsSettings {
     pub wait: Duration,
 }
 
-impl Default for BoundsSettings {
+impl Default for ExchangeLimitSettings {
     fn default() -> Self {
         Self {
             max_in_flight: 256,
@@ -57,9 +57,9 @@ pub enum Busy {
 }
 
 /// Limits on the concurrent exchanges of a process. All [`Client`](crate::Client)s of the process
-/// share one `Bounds`.
+/// share one `ExchangeLimits`.
 #[derive(Debug, Clone)]
-pub struct Bounds {
+pub struct ExchangeLimits {
     all: Arc<Semaphore>,
     sites: Arc<Gates<Site>>,
     sessions: Arc<Gates<Box<str>>>,
@@ -109,11 +109,11 @@ impl Place {
     }
 }
 
-impl Bounds {
+impl ExchangeLimits {
     /// Creates the limits on concurrent exchanges from `settings`. All
-    /// [`Client`](crate::Client)s of a process must share one `Bounds`.
+    /// [`Client`](crate::Client)s of a process must share one `ExchangeLimits`.
     #[must_use]
-    pub fn new(settings: BoundsSettings) -> Self {
+    pub fn new(settings: ExchangeLimitSettings) -> Self {
         let max_in_flight = settings.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         let per_site = (max_in_flight / 4).max(1);
         let sessions = Gates::new(
