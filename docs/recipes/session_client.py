@@ -31,8 +31,8 @@ class SessionClient(httpx.Client):
         """Merges the Set-Cookie lines of an answer, also of a redirect, into the session."""
         self.cookies.clear()  # Of httpx: the session has the cookies.
         url, sent, fields = response.url, response.request.extensions["sent"], response.headers.raw
-        lines = [value.decode(errors="replace") for name, value in fields if name.lower() == b"set-cookie"]
-        lines = [line for line in lines if "\ufffd" not in line]  # Lines that are not UTF-8 are left out.
+        lines = (value for name, value in fields if name.lower() == b"set-cookie")
+        lines = [text for line in lines if (text := line.decode(errors="ignore")).encode() == line]  # Only UTF-8.
         if lines and url.join("/") == self._site.join("/"):
             body = {"url": str(url), "set_cookie": lines, "sent": sent, "date": response.headers.get("Date")}
             try:

@@ -31,7 +31,7 @@ pub(crate) fn listen(address: SocketAddr, [host, port]: [&str; 2]) -> io::Result
                 ": set a port from 1024 on, or allow the process to use lower ports \
                  (CAP_NET_BIND_SERVICE)",
             ),
-            _ => (port, ""),
+            _ => (host, ""),
         };
         let message =
             format!("the service cannot listen on {address} ({setting}): {error}{advice}");

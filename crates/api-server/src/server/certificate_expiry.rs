@@ -110,7 +110,7 @@ impl LoggedWarnings {
     /// for the same warnings.
     pub(super) fn check(&mut self, chain: &[CertificateDer<'_>], now: Instant) {
         let warnings = warnings(chain);
-        if self.was_logged(&warnings, now) {
+        if !self.is_due(&warnings, now) {
             return;
         }
         for CertificateWarning { subject, problem } in &warnings {
@@ -130,15 +130,18 @@ impl LoggedWarnings {
                 ),
             }
         }
-        self.last = Some((warnings, now));
     }
 
-    /// Returns `true` if `warnings` are the warnings that were logged last, less than a day before
-    /// `now`.
-    fn was_logged(&self, warnings: &[CertificateWarning], now: Instant) -> bool {
-        self.last.as_ref().is_some_and(|(last, logged)| {
+    /// Returns `true` if `warnings` differ from the warnings that were logged last, or if those were
+    /// logged at least a day before `now`. The caller must then log `warnings`.
+    fn is_due(&mut self, warnings: &[CertificateWarning], now: Instant) -> bool {
+        let was_logged = self.last.as_ref().is_some_and(|(last, logged)| {
             last == warnings && now.duration_since(*logged) < WARNING_INTERVAL
-        })
+        });
+        if !was_logged {
+            self.last = Some((warnings.to_vec(), now));
+        }
+        !was_logged
     }
 }
 
@@ -215,22 +218,18 @@ mod tests {
 
     #[test]
     fn unchanged_certificate_warning_is_logged_again_only_after_a_day() {
-        let expired = vec![CertificateWarning {
+        let expired = [CertificateWarning {
             subject: "CN=localhost".to_owned(),
             problem: Problem::ExpiresAt(OffsetDateTime::UNIX_EPOCH),
         }];
         let mut warnings = LoggedWarnings::new(PathBuf::from("chain.pem"));
-        let logged = Instant::now();
-        assert!(!warnings.was_logged(&expired, logged));
-        warnings.last = Some((expired.clone(), logged));
-        for (hours, was_logged) in [(0, true), (23, true), (24, false)] {
-            let later = logged + std::time::Duration::from_secs(hours * 60 * 60);
-            assert_eq!(
-                warnings.was_logged(&expired, later),
-                was_logged,
-                "after {hours} h"
-            );
+        let started = Instant::now();
+        let hours = [(0, true), (23, false), (24, true), (47, false), (48, true)];
+        for (hours, is_due) in hours {
+            let later = started + std::time::Duration::from_secs(hours * 60 * 60);
+            assert_eq!(warnings.is_due(&expired, later), is_due, "after {hours} h");
         }
-        assert!(!warnings.was_logged(&[], logged), "other warnings");
+        let later = started + std::time::Duration::from_secs(49 * 60 * 60);
+        assert!(warnings.is_due(&[], later), "other warnings");
     }
 }

@@ -19,7 +19,7 @@ use super::scripts::{self, FoundEntry, NewEntry, Range};
 use crate::{
     CorruptIndex, RedisRepository, StorageFormat,
     connection::Call,
-    error::{CallError, NO_PERMISSION},
+    error::CallError,
     record::{IndexDetails, IndexKeys, Key, RecordLocation, pointer_key},
     repository::commands,
 };
@@ -372,8 +372,8 @@ impl SubjectIndex for RedisRepository {
                 };
                 let removed = self.pool.call(pointer, "EVAL", delete_deadline(), remove);
                 match removed.await {
-                    // The user may not run `EVAL`.
-                    Err(error) if error.has_code(NO_PERMISSION) => {}
+                    // Redis does not allow or does not know `EVAL`.
+                    Err(error) if error.is_misconfiguration() => {}
                     removed => {
                         return removed
                             .map_err(|error| index_error(error, || pointer.text().to_owned()));

@@ -12,6 +12,7 @@ use tee_session_test_support::{RedisProcess, eventually};
 
 use crate::{
     base_url, cookies,
+    faults::add_user_with_all_permissions,
     modes::{Mode, all_keys, integer_reply, list_all_ids, login_of, store_session_of},
     plain_key, plain_settings, sealed_key, sessions, sessions_with, settings,
 };
@@ -121,6 +122,29 @@ async fn session_is_removed_by_its_id_with_a_single_command(
         .filter_map(|line| line.split('"').nth(1))
         .collect();
     assert_eq!(sent, [command]);
+    assert!(!index.remove_by_id(id).await.unwrap());
+    assert_eq!(
+        all_keys(&redis).await.len(),
+        KEYS.len(),
+        "the index is left"
+    );
+}
+
+/// Without the permission for `EVAL`, the commands are sent one by one.
+#[rstest]
+#[case::plain(Mode::Plain)]
+#[case::plain_record_sealed_on_access(Mode::SealOnAccess)]
+#[tokio::test]
+async fn plain_session_is_removed_by_its_id_without_the_permission_for_eval(#[case] mode: Mode) {
+    let redis = RedisProcess::start().await;
+    let writer = sessions_with(&mode.writer(&redis.url())).await;
+    let id = SessionId::of(&store_session_of(&writer, MEMBER).await.token);
+    add_user_with_all_permissions(&redis).await;
+    redis.command(&["ACL", "SETUSER", "tee", "-eval"]).await;
+    let url = format!("redis://tee:s3cret@127.0.0.1:{}/0", redis.port());
+    let remover = sessions_with(&mode.changer(&url)).await;
+    let index = remover.repository().subjects();
+    assert!(index.remove_by_id(id).await.unwrap());
     assert!(!index.remove_by_id(id).await.unwrap());
     assert_eq!(
         all_keys(&redis).await.len(),

@@ -81,8 +81,8 @@ fn check_id(id: &str) -> Result<(), clap::Error> {
     // The hash and the scope are valid, so an error is an error of the id.
     let client = ServiceClient::new(id, &["0".repeat(64)], vec![Scope::Create]);
     let error = |error| {
-        let message = format!("invalid value for '--id <ID>': {error}");
-        command().error(ErrorKind::ValueValidation, message)
+        let message = format!("invalid value for '--id <ID>': {error}\n");
+        clap::Error::raw(ErrorKind::ValueValidation, message)
     };
     client.map(drop).map_err(error)
 }

@@ -76,7 +76,9 @@ async fn client_new_command_with_an_invalid_client_id_exits_with_2(#[case] id: &
     let error = to_text(&made.stderr);
     let allowed = "id must be 1 to 128 visible ASCII characters other than a colon, without spaces, \
                    such as booking-api";
-    assert!(error.contains(allowed), "{error}");
+    let expected = "error: invalid value for '--id <ID>': ";
+    assert!(error.starts_with(expected), "{error}");
+    assert!(error.trim_end().ends_with(allowed), "{error}");
     assert!(id.is_empty() || !error.contains(id), "{error}");
     assert!(made.stdout.is_empty());
 }

@@ -61,6 +61,8 @@ async fn session_create_leaves_out_and_names_cookies_that_a_session_cannot_hold(
         .await;
     assert!(shown.contains("SESSIONID"), "{shown}");
     assert!(!shown.contains("a;b"), "{shown}");
+    let created = operator.json(CREATE, cookies).await;
+    assert_eq!(created["left_out"][0]["name"], "a;b", "{created}");
 
     let refused = operator
         .run_failing(2, CREATE, r#"{"a;b": "s3cret-cookie"}"#)

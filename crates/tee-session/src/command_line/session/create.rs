@@ -86,10 +86,15 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
         .map(|path| SecretFile::create(path, TOKEN_OUT));
     let file = file.transpose()?;
     let new = service.call(create.send()).await?;
-    for problem in left_out {
-        let name = printable(&problem.cookie);
-        print_note(format_args!("left out: {name}: {}", problem.rule));
-    }
+    let left_out = left_out
+        .into_iter()
+        .map(|problem| (problem.cookie, problem.rule.to_string()));
+    // A service of another release may have other limits.
+    let ignored = new
+        .ignored
+        .iter()
+        .map(|cookie| (cookie.pointer.clone(), cookie.reason.clone()));
+    let left_out: Vec<_> = left_out.chain(ignored).collect();
     let id = &new.session_id;
     let lost = |error: io::Error| {
         let what = format!("session {id} was created, but its token cannot be written: {error}");
@@ -97,11 +102,11 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service) -> Result<(), Fau
         Fault::incomplete(what, &advice)
     };
     let Some(file) = file else {
-        return print(&new, service.is_json, false).map_err(lost);
+        return print(&new, &left_out, service.is_json, false).map_err(lost);
     };
     let line = Zeroizing::new(format!("{}\n", new.access_token.expose_secret()));
     file.write(line.as_bytes()).map_err(lost)?;
-    print(&new, service.is_json, true)?;
+    print(&new, &left_out, service.is_json, true)?;
     Ok(())
 }
 
@@ -130,15 +135,32 @@ fn input(flags: &ArgMatches) -> Result<SecretInput, Fault> {
     Ok(input)
 }
 
-fn print(new: &NewSession, is_json: bool, is_in_file: bool) -> io::Result<()> {
+/// Prints the new session. `left_out` contains names of cookies that were not stored, with the
+/// reasons.
+fn print(
+    new: &NewSession,
+    left_out: &[(String, String)],
+    is_json: bool,
+    is_in_file: bool,
+) -> io::Result<()> {
     let (id, seconds) = (new.session_id.to_string(), new.expires_in.as_secs());
     let end = time(new.expires_at);
     if is_json {
-        let mut output = json!({"session_id": id, "expires_in": seconds, "expires_at": end});
+        let left_out = left_out.iter();
+        let left_out = left_out.map(|(name, reason)| json!({"name": name, "reason": reason}));
+        let mut output = json!({
+            "session_id": id,
+            "expires_in": seconds,
+            "expires_at": end,
+            "left_out": left_out.collect::<Vec<_>>(),
+        });
         if !is_in_file {
             output["access_token"] = json!(new.access_token.expose_secret());
         }
         return print_json(&output);
+    }
+    for (name, reason) in left_out {
+        print_note(format_args!("left out: {}: {reason}", printable(name)));
     }
     print_note(format_args!(
         "Session {id} expires in {seconds} s, at {end}, unless it is used."

@@ -7,14 +7,14 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use tee_session_client::Cookies;
-use tee_session_domain::CookieProblem;
+use tee_session_domain::{CookieProblem, CookieRule};
 
 /// Parses cookies from a JSON object of cookie names and values. A value is a string, or null for a
 /// cookie without a value. Returns the cookies that a session can hold, and the other cookies with
 /// the rules that they break.
 ///
 /// # Errors
-/// Fails if `text` is no such object, or if a session can hold none of its cookies. The error
+/// Fails if `text` is no such object or repeats a name, or if a session can hold none of its cookies. The error
 /// message does not repeat any part of `text`, because cookies are secret.
 pub(super) fn parse(text: &str) -> Result<(Cookies, Vec<CookieProblem>), String> {
     let Pairs(pairs) = serde_json::from_str(text).map_err(|error| {
@@ -25,6 +25,15 @@ pub(super) fn parse(text: &str) -> Result<(Cookies, Vec<CookieProblem>), String>
         )
     })?;
     let (cookies, left_out) = Cookies::keep_valid(pairs);
+    if left_out
+        .iter()
+        .any(|problem| problem.rule == CookieRule::Unique)
+    {
+        return Err(format!(
+            "the cookies cannot be used: {}",
+            CookieRule::Unique
+        ));
+    }
     match left_out.first() {
         Some(problem) if cookies.is_empty() => {
             Err(format!("no cookie can be stored: {}", problem.rule))
@@ -83,6 +92,7 @@ mod tests {
     #[case::not_json(r#"s3cret"#)]
     #[case::array(r#"["s3cret"]"#)]
     #[case::number_as_value(r#"{"a": 1, "b": "s3cret"}"#)]
+    #[case::duplicate_name(r#"{"s3cret": "1", "s3cret": "2"}"#)]
     #[case::invalid_name(r#"{"s3cret;name": "1"}"#)]
     #[case::control_character("{\"a\": \"s3cret\\n\"}")]
     fn error_for_invalid_cookies_does_not_repeat_their_names_or_values(#[case] text: &str) {
