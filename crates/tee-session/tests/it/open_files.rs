@@ -65,7 +65,11 @@ async fn limit_of_connections_is_lowered_at_start_if_the_limit_of_open_files_is_
 #[tokio::test]
 async fn clients_are_served_while_another_client_opens_more_connections_than_files_are_allowed() {
     let command = limited("ulimit -n 256");
-    let service = ServiceProcess::start(command, &["--workers", "2"]).await;
+    let mut service = ServiceProcess::start(command, &["--workers", "2"]).await;
+    // At its limit, the service closes idle connections, also while a client sends a request on
+    // one. So this client uses a new connection for each request.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+    service.client = client.build().unwrap();
     let mut connections = Vec::new();
     for _ in 0..5 {
         for _ in 0..100 {
