@@ -148,10 +148,10 @@ impl<'a> Merge<'a> {
         (self.update).is_superseded(cookie.name, stored.map(|stored| stored.value), self.now)
     }
 
-    /// Returns the position in `entries` of the cookie that `cookie` replaces or removes. This is
-    /// the cookie with the same name, domain and path. If there is none, it is the cookie with the
-    /// same name and without attributes, provided that `cookie` is sent to the base URL or to the
-    /// URL of the request.
+    /// Returns the position in `entries` of the cookie that `cookie` replaces or removes: a cookie
+    /// with the same name, domain and path. If `entries` has no such cookie, returns the position of
+    /// the cookie with the same name and without attributes, provided that `cookie` is sent to the
+    /// base URL or to the URL of the request.
     fn position_in(&self, entries: &[Entry<'_>], cookie: &Accepted<'_>) -> Option<usize> {
         let position = |matches: &dyn Fn(&Entry<'_>) -> bool| {
             let mut entries = entries.iter();

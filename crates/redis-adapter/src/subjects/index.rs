@@ -204,6 +204,28 @@ impl RedisRepository {
         Ok(self.pool.call(key, "DEL", deadline, delete).await?)
     }
 
+    /// Deletes the record of a session that may be plain, and its pointer, with one command, because
+    /// a login that ends older sessions keeps only the time of one round trip for this. Returns
+    /// `true` if there was a record. Returns `None`, and deletes nothing, in a cluster, or if Redis
+    /// does not allow or does not know `EVAL`.
+    async fn remove_with_one_command(
+        &self,
+        pointer: &Key,
+        sealed: &Key,
+        deadline: Instant,
+    ) -> Result<Option<bool>, RepositoryError> {
+        if self.pool.is_clustered() {
+            return Ok(None);
+        }
+        let remove =
+            |call: Call| async move { scripts::remove_with_pointer(&call, pointer, sealed).await };
+        match self.pool.call(pointer, "EVAL", deadline, remove).await {
+            Err(error) if error.is_misconfiguration() => Ok(None),
+            Err(error) => Err(index_error(error, || pointer.text().to_owned())),
+            Ok(removed) => Ok(Some(removed)),
+        }
+    }
+
     /// Loads the value of the Redis key `pointer`. The value is the Redis key of a plain
     /// (unencrypted) record. Returns `None` if `pointer` does not exist.
     async fn record_of_pointer(
@@ -365,20 +387,9 @@ impl SubjectIndex for RedisRepository {
         let (pointer, sealed) = (&pointer_key(id), &Key::named(id));
         let mut removed = false;
         if self.may_hold_plain() {
-            if !self.pool.is_clustered() {
-                // A login that ends older sessions keeps the time of one round trip for this.
-                let remove = |call: Call| async move {
-                    scripts::remove_with_pointer(&call, pointer, sealed).await
-                };
-                let removed = self.pool.call(pointer, "EVAL", delete_deadline(), remove);
-                match removed.await {
-                    // Redis does not allow or does not know `EVAL`.
-                    Err(error) if error.is_misconfiguration() => {}
-                    removed => {
-                        return removed
-                            .map_err(|error| index_error(error, || pointer.text().to_owned()));
-                    }
-                }
+            let tried = self.remove_with_one_command(pointer, sealed, delete_deadline());
+            if let Some(removed) = tried.await? {
+                return Ok(removed);
             }
             if let Some(plain) = self.record_of_pointer(pointer, deadline).await? {
                 removed = self.delete_key(&plain, delete_deadline()).await?;
