@@ -34,6 +34,8 @@ pub(crate) struct Scale {
     pub(crate) idle_connection_bytes: f64,
     /// Costs of requests that create sessions, at 64 connections.
     pub(crate) write: Load,
+    /// Costs of the same requests if each has an `Idempotency-Key`.
+    pub(crate) repeatable_write: Load,
     pub(crate) near_cache: Option<NearCache>,
 }
 
@@ -89,7 +91,7 @@ pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::
     );
     memory.retain(|record| record.sessions >= MIN_SESSIONS_FOR_MEMORY);
     let idle_connection_bytes = run.idle_connections().await?;
-    let write = run.write().await?;
+    let (write, repeatable_write) = run.writes().await?;
     let near_cache = if builds.obstacle(&NEAR_CACHE).await?.is_none() {
         Some(near_cache::measure(&run).await?)
     } else {
@@ -103,6 +105,7 @@ pub(crate) async fn run(plan: &Plan, builds: &Builds, folder: &Path) -> anyhow::
         idle_connections: plan.idle_connections,
         idle_connection_bytes,
         write,
+        repeatable_write,
         near_cache,
     })
 }
@@ -217,18 +220,22 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Measures the cost of requests that create sessions.
-    async fn write(&self) -> anyhow::Result<Load> {
-        say("logins");
+    /// Measures the cost of requests that create sessions, without and with an `Idempotency-Key`.
+    async fn writes(&self) -> anyhow::Result<(Load, Load)> {
+        let body = self.folder.join("login.json");
+        write_secret(&body, &serde_json::to_string(&Login::sample())?)?;
+        let write = self.write("logins", Script::Write(&body)).await?;
+        let script = Script::RepeatableWrite(&body);
+        let repeatable = self.write("logins with an Idempotency-Key", script);
+        Ok((write, repeatable.await?))
+    }
+
+    async fn write(&self, name: &str, script: Script<'_>) -> anyhow::Result<Load> {
+        say(name);
         let redis = RedisServer::start(self.folder).await?;
         let mut started = self.start(&SLIDING, &redis)?;
         started.until_session_is_created(Store::Sealed).await?;
-        let body = self.folder.join("login.json");
-        write_secret(&body, &serde_json::to_string(&Login::sample())?)?;
-        let load = started
-            .target(&redis)
-            .load(Script::Write(&body), self.stage())
-            .await?;
+        let load = started.target(&redis).load(script, self.stage()).await?;
         say(&format!(
             "  server {:.1} us, Redis {:.2} us",
             load.server_cpu(),
@@ -256,6 +263,6 @@ impl Scale {
     /// Returns the number of failed requests in all measurements of the scale run.
     pub(crate) fn failed(&self) -> u64 {
         let reads = self.costs.iter().map(|cost| cost.load.failed());
-        reads.sum::<u64>() + self.write.failed()
+        reads.sum::<u64>() + self.write.failed() + self.repeatable_write.failed()
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Script<'a> {
     Read(&'a Path),
     /// Requests that create sessions, with the request body in this file.
     Write(&'a Path),
+    /// The same requests, each with an `Idempotency-Key` of its own.
+    RepeatableWrite(&'a Path),
     /// Requests for this page through a gateway, with the sessions whose credentials are in this
     /// file.
     Upstream(&'a Path, &'a str),
@@ -72,6 +74,7 @@ async fn run(port: u16, script: Script<'_>, stage: Stage) -> anyhow::Result<Wrk>
     let (name, argument, more) = match script {
         Script::Read(file) => ("read", file, None),
         Script::Write(file) => ("write", file, None),
+        Script::RepeatableWrite(file) => ("write", file, Some("repeatable")),
         Script::Upstream(file, path) => ("upstream", file, Some(path)),
         Script::Merge(file, Merges::Changed) => ("merge", file, Some("changed")),
         Script::Merge(file, Merges::Unchanged) => ("merge", file, Some("unchanged")),

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
-
 use crate::{
     BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor,
-    IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome, Removal, RepositoryError,
-    Revision, Session, SessionId, SessionRepository, SessionToken, SessionWithTtl, StoreInstance,
-    StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord, VersionedSession,
+    IndexEntry, IndexPage, LastRevocation, Removal, RepositoryError, Revision, SessionId,
+    SessionRepository, SessionToken, Subject, SubjectIndex, VersionedRecord, for_each_operation,
 };
 
 /// A repository that is one of two types, for programs that choose the store at run time.
@@ -82,132 +79,48 @@ macro_rules! forward {
     };
 }
 
-impl<L: SessionRepository, R: SessionRepository> SessionRepository for Either<L, R> {
-    type Subjects = EitherIndex<L::Subjects, R::Subjects>;
-    type Idempotency = EitherIdempotency<L::Idempotency, R::Idempotency>;
+/// Implements [`SessionRepository`] for [`Either`] by forwarding every operation.
+macro_rules! forward_operations {
+    (
+        $(async $group:ident {
+            $(fn $operation:ident($($name:ident: $type:ty),*) -> $outcome:ty;)*
+        })*
+        values { $(fn $value:ident($($argument:ident: $argument_type:ty),*) -> $result:ty;)* }
+    ) => {
+        impl<L: SessionRepository, R: SessionRepository> SessionRepository for Either<L, R> {
+            type Subjects = EitherIndex<L::Subjects, R::Subjects>;
+            type Idempotency = EitherIdempotency<L::Idempotency, R::Idempotency>;
 
-    async fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<InsertOutcome, RepositoryError> {
-        forward!(&self.repository, inner => inner.insert(token, session, ttl).await)
-    }
+            fn subjects(&self) -> &Self::Subjects {
+                &self.subjects
+            }
 
-    async fn load_and_touch(
-        &self,
-        token: &SessionToken,
-        ttl: Duration,
-    ) -> Result<Option<Session>, RepositoryError> {
-        forward!(&self.repository, inner => inner.load_and_touch(token, ttl).await)
-    }
+            fn idempotency(&self) -> &Self::Idempotency {
+                &self.idempotency
+            }
 
-    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
-        forward!(&self.repository, inner => inner.load(token).await)
-    }
+            $($(
+                async fn $operation(
+                    &self $(, $name: $type)*
+                ) -> Result<$outcome, RepositoryError> {
+                    forward!(&self.repository, inner => inner.$operation($($name),*).await)
+                }
+            )*)*
 
-    async fn load_with_ttl(
-        &self,
-        token: &SessionToken,
-    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
-        forward!(&self.repository, inner => inner.load_with_ttl(token).await)
-    }
+            $(
+                fn $value(&self $(, $argument: $argument_type)*) -> $result {
+                    forward!(&self.repository, inner => inner.$value($($argument),*))
+                }
+            )*
 
-    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        forward!(&self.repository, inner => inner.remove(token).await)
-    }
-
-    async fn load_for_update(
-        &self,
-        token: &SessionToken,
-        touch: Option<Duration>,
-    ) -> Result<Option<VersionedSession>, RepositoryError> {
-        forward!(&self.repository, inner => inner.load_for_update(token, touch).await)
-    }
-
-    async fn compare_and_swap(
-        &self,
-        token: &SessionToken,
-        seen: &Revision,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<SwapOutcome, RepositoryError> {
-        forward!(&self.repository, inner => {
-            inner.compare_and_swap(token, seen, session, ttl).await
-        })
-    }
-
-    async fn move_to_new_token(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<MoveOutcome, RepositoryError> {
-        forward!(&self.repository, inner => {
-            inner.move_to_new_token(from, seen, to, session, ttl).await
-        })
-    }
-
-    async fn move_repeatably(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<MoveOutcome, RepositoryError> {
-        forward!(&self.repository, inner => {
-            inner.move_repeatably(from, seen, to, session, ttl).await
-        })
-    }
-
-    async fn was_moved(
-        &self,
-        from: &SessionToken,
-        to: &SessionToken,
-    ) -> Result<bool, RepositoryError> {
-        forward!(&self.repository, inner => inner.was_moved(from, to).await)
-    }
-
-    fn subjects(&self) -> &Self::Subjects {
-        &self.subjects
-    }
-
-    fn idempotency(&self) -> &Self::Idempotency {
-        &self.idempotency
-    }
-
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        forward!(&self.repository, inner => inner.ping().await)
-    }
-
-    async fn check_permissions(&self) -> Result<(), RepositoryError> {
-        forward!(&self.repository, inner => inner.check_permissions().await)
-    }
-
-    fn now(&self) -> OffsetDateTime {
-        forward!(&self.repository, inner => inner.now())
-    }
-
-    fn is_partitioned(&self) -> bool {
-        forward!(&self.repository, inner => inner.is_partitioned())
-    }
-
-    fn instance(&self) -> Option<StoreInstance> {
-        forward!(&self.repository, inner => inner.instance())
-    }
-
-    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
-        forward!(&self.repository, inner => inner.store_keys(token))
-    }
-
-    async fn close(&self) {
-        forward!(&self.repository, inner => inner.close().await);
-    }
+            async fn close(&self) {
+                forward!(&self.repository, inner => inner.close().await);
+            }
+        }
+    };
 }
+
+for_each_operation! { forward_operations }
 
 impl<L: SubjectIndex, R: SubjectIndex> SubjectIndex for EitherIndex<L, R> {
     async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {

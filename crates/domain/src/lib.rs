@@ -19,6 +19,7 @@ mod recent_renewals;
 mod recent_touches;
 mod repository;
 mod repository_layer;
+mod repository_operations;
 mod revision;
 mod session;
 mod session_attributes;

@@ -1,19 +1,18 @@
 //! Layer around a session repository: forwards each operation that the layer does not change.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use time::OffsetDateTime;
+use crate::{RepositoryError, SessionRepository, for_each_operation};
 
-use crate::{
-    InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionRepository,
-    SessionToken, SessionWithTtl, StoreInstance, StoreKey, SwapOutcome, VersionedSession,
-};
-
-/// Declares [`RepositoryLayer`] with a forwarding default for each listed operation, and implements
-/// [`SessionRepository`] for every layer. One list serves both, so that an operation cannot be
-/// missing in one of them.
-macro_rules! forward {
-    ($(fn $operation:ident(&self $(, $name:ident: $type:ty)*) -> $result:ty;)*) => {
+/// Declares [`RepositoryLayer`] with a forwarding default for each operation, and implements
+/// [`SessionRepository`] for every layer.
+macro_rules! declare_layer {
+    (
+        $(async $group:ident {
+            $(fn $operation:ident($($name:ident: $type:ty),*) -> $outcome:ty;)*
+        })*
+        values { $(fn $value:ident($($argument:ident: $argument_type:ty),*) -> $result:ty;)* }
+    ) => {
         /// Decorator for a session repository: overrides some operations, and forwards all others
         /// to the inner repository. Examples are a layer that counts calls, caches sessions, or
         /// injects faults in a test. Every layer is a [`SessionRepository`], without boxing or
@@ -66,13 +65,29 @@ macro_rules! forward {
             /// Returns the inner repository.
             fn inner(&self) -> &Self::Inner;
 
-            $(
+            $($(
                 #[doc = concat!("Layer's version of [`SessionRepository::", stringify!($operation),
                     "`]. The default calls the inner repository.")]
-                fn $operation(&self $(, $name: $type)*) -> $result {
+                fn $operation(
+                    &self $(, $name: $type)*
+                ) -> impl Future<Output = Result<$outcome, RepositoryError>> + Send {
                     self.inner().$operation($($name),*)
                 }
+            )*)*
+
+            $(
+                #[doc = concat!("Layer's version of [`SessionRepository::", stringify!($value),
+                    "`]. The default calls the inner repository.")]
+                fn $value(&self $(, $argument: $argument_type)*) -> $result {
+                    self.inner().$value($($argument),*)
+                }
             )*
+
+            /// Layer's version of [`SessionRepository::close`]. The default calls the inner
+            /// repository.
+            fn close(&self) -> impl Future<Output = ()> + Send {
+                self.inner().close()
+            }
         }
 
         impl<L: RepositoryLayer> SessionRepository for L {
@@ -91,49 +106,28 @@ macro_rules! forward {
                 self.inner().idempotency()
             }
 
-            $(
-                fn $operation(&self $(, $name: $type)*) -> $result {
+            $($(
+                fn $operation(
+                    &self $(, $name: $type)*
+                ) -> impl Future<Output = Result<$outcome, RepositoryError>> + Send {
                     RepositoryLayer::$operation(self $(, $name)*)
                 }
+            )*)*
+
+            $(
+                fn $value(&self $(, $argument: $argument_type)*) -> $result {
+                    RepositoryLayer::$value(self $(, $argument)*)
+                }
             )*
+
+            fn close(&self) -> impl Future<Output = ()> + Send {
+                RepositoryLayer::close(self)
+            }
         }
     };
 }
 
-forward! {
-    fn insert(&self, token: &SessionToken, session: &Session, ttl: Duration)
-        -> impl Future<Output = Result<InsertOutcome, RepositoryError>> + Send;
-    fn load_and_touch(&self, token: &SessionToken, ttl: Duration)
-        -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send;
-    fn load(&self, token: &SessionToken)
-        -> impl Future<Output = Result<Option<Session>, RepositoryError>> + Send;
-    fn load_with_ttl(&self, token: &SessionToken)
-        -> impl Future<Output = Result<Option<SessionWithTtl>, RepositoryError>> + Send;
-    fn remove(&self, token: &SessionToken)
-        -> impl Future<Output = Result<bool, RepositoryError>> + Send;
-    fn load_for_update(&self, token: &SessionToken, touch: Option<Duration>)
-        -> impl Future<Output = Result<Option<VersionedSession>, RepositoryError>> + Send;
-    fn compare_and_swap(
-        &self, token: &SessionToken, seen: &Revision, session: &Session, ttl: Duration
-    ) -> impl Future<Output = Result<SwapOutcome, RepositoryError>> + Send;
-    fn move_to_new_token(
-        &self, from: &SessionToken, seen: &Revision, to: &SessionToken, session: &Session,
-        ttl: Duration
-    ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send;
-    fn move_repeatably(
-        &self, from: &SessionToken, seen: &Revision, to: &SessionToken, session: &Session,
-        ttl: Duration
-    ) -> impl Future<Output = Result<MoveOutcome, RepositoryError>> + Send;
-    fn was_moved(&self, from: &SessionToken, to: &SessionToken)
-        -> impl Future<Output = Result<bool, RepositoryError>> + Send;
-    fn ping(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
-    fn check_permissions(&self) -> impl Future<Output = Result<(), RepositoryError>> + Send;
-    fn now(&self) -> OffsetDateTime;
-    fn is_partitioned(&self) -> bool;
-    fn instance(&self) -> Option<StoreInstance>;
-    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey>;
-    fn close(&self) -> impl Future<Output = ()> + Send;
-}
+for_each_operation! { declare_layer }
 
 /// Forwards every operation, so that several owners can share a repository.
 impl<R: SessionRepository> RepositoryLayer for Arc<R> {

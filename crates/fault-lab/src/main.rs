@@ -57,7 +57,8 @@ fn command() -> Command {
             Command::new("soak")
                 .about("Runs mixed load with a random fault every few seconds; exit code 1 if there was a violation")
                 .args([&binary, &report])
-                .arg(Arg::new("minutes").long("minutes").default_value("30").value_parser(value_parser!(u64)).help("Duration in minutes")),
+                .arg(Arg::new("minutes").long("minutes").default_value("30").value_parser(value_parser!(u64)).help("Duration in minutes"))
+                .arg(Arg::new("short").long("short").action(ArgAction::SetTrue).conflicts_with("minutes").help("Run for 45 seconds")),
         )
         .subcommand(
             Command::new("attacks")
@@ -164,11 +165,17 @@ async fn matrix(arguments: &ArgMatches) -> anyhow::Result<bool> {
     Ok(violated.is_empty() && !rows.is_empty())
 }
 
-/// Runs the soak test for the duration `--minutes`. Returns `true` if no expectation was violated.
+/// Runs the soak test for the duration `--minutes`, or for 45 seconds with `--short`. Returns `true`
+/// if no expectation was violated.
 async fn soak(arguments: &ArgMatches) -> anyhow::Result<bool> {
     let lab = Lab::of(arguments, "binary", false)?;
     let minutes = arguments.get_one::<u64>("minutes").copied().unwrap_or(30);
-    let (table, passed) = soak::run(&lab, Duration::from_secs(minutes * 60)).await?;
+    let seconds = if arguments.get_flag("short") {
+        45
+    } else {
+        minutes * 60
+    };
+    let (table, passed) = soak::run(&lab, Duration::from_secs(seconds)).await?;
     say(&format!("\n{table}"));
     if let Some(file) = arguments.get_one::<PathBuf>("report") {
         report::put(file, "soak", &table)?;

@@ -221,20 +221,27 @@ pub(super) fn scale(scale: &Scale) -> String {
             record.writer, record.sessions, record.bytes_each
         );
     }
-    let write = &scale.write;
-    let _ = write!(
+    text.push_str("\n| figure | measured |\n|---|---|\n");
+    let writes = [
+        ("a login", &scale.write),
+        ("a login with an `Idempotency-Key`", &scale.repeatable_write),
+    ];
+    for (name, write) in writes {
+        let _ = writeln!(
+            text,
+            "| cost of {name}, at {} connections \
+             | server CPU {:.1} µs, Redis CPU {:.2} µs, {:.0} logins/s, p99 {} µs |",
+            write.connections,
+            write.server_cpu(),
+            write.redis_cpu(),
+            write.per_second(),
+            write.wrk.p99_us,
+        );
+    }
+    let _ = writeln!(
         text,
-        "\n| figure | measured |\n|---|---|\n\
-         | cost of a login, at {} connections \
-         | server CPU {:.1} µs, Redis CPU {:.2} µs, {:.0} logins/s, p99 {} µs |\n\
-         | resident memory per idle connection, with {} connections | {:.0} bytes |\n",
-        write.connections,
-        write.server_cpu(),
-        write.redis_cpu(),
-        write.per_second(),
-        write.wrk.p99_us,
-        scale.idle_connections,
-        scale.idle_connection_bytes,
+        "| resident memory per idle connection, with {} connections | {:.0} bytes |",
+        scale.idle_connections, scale.idle_connection_bytes,
     );
     if let Some(cache) = &scale.near_cache {
         let _ = writeln!(

@@ -4,13 +4,13 @@
 use std::{
     pin::{Pin, pin},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use metrics::{Counter, Histogram, counter, histogram};
 use tee_session_domain::{
-    InsertOutcome, MoveOutcome, RepositoryError, RepositoryLayer, Revision, Session,
-    SessionRepository, SessionToken, SessionWithTtl, SwapOutcome, VersionedSession,
+    InsertOutcome, MoveOutcome, RepositoryError, RepositoryLayer, SessionRepository, SwapOutcome,
+    for_each_operation,
 };
 use tracing::{Instrument, field::Empty};
 
@@ -147,99 +147,30 @@ impl Outcome for MoveOutcome {
     }
 }
 
-impl<R: SessionRepository> RepositoryLayer for ObservedRepository<R> {
-    type Inner = R;
+/// Implements [`RepositoryLayer`] for [`ObservedRepository`] by observing each operation on sessions.
+macro_rules! observe_operations {
+    (
+        async sessions { $(fn $operation:ident($($name:ident: $type:ty),*) -> $outcome:ty;)* }
+        async store { $($check:tt)* }
+        values { $($value:tt)* }
+    ) => {
+        impl<R: SessionRepository> RepositoryLayer for ObservedRepository<R> {
+            type Inner = R;
 
-    fn inner(&self) -> &R {
-        &self.inner
-    }
+            fn inner(&self) -> &R {
+                &self.inner
+            }
 
-    async fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<InsertOutcome, RepositoryError> {
-        let call = pin!(self.inner.insert(token, session, ttl));
-        self.observed("insert", call).await
-    }
-
-    async fn load_and_touch(
-        &self,
-        token: &SessionToken,
-        ttl: Duration,
-    ) -> Result<Option<Session>, RepositoryError> {
-        let call = pin!(self.inner.load_and_touch(token, ttl));
-        self.observed("load_and_touch", call).await
-    }
-
-    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
-        self.observed("load", pin!(self.inner.load(token))).await
-    }
-
-    async fn load_with_ttl(
-        &self,
-        token: &SessionToken,
-    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
-        let call = pin!(self.inner.load_with_ttl(token));
-        self.observed("load_with_ttl", call).await
-    }
-
-    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        self.observed("remove", pin!(self.inner.remove(token)))
-            .await
-    }
-
-    async fn load_for_update(
-        &self,
-        token: &SessionToken,
-        touch: Option<Duration>,
-    ) -> Result<Option<VersionedSession>, RepositoryError> {
-        let call = pin!(self.inner.load_for_update(token, touch));
-        self.observed("load_for_update", call).await
-    }
-
-    async fn compare_and_swap(
-        &self,
-        token: &SessionToken,
-        seen: &Revision,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<SwapOutcome, RepositoryError> {
-        let call = pin!(self.inner.compare_and_swap(token, seen, session, ttl));
-        self.observed("compare_and_swap", call).await
-    }
-
-    async fn move_to_new_token(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<MoveOutcome, RepositoryError> {
-        let call = pin!(self.inner.move_to_new_token(from, seen, to, session, ttl));
-        self.observed("move_to_new_token", call).await
-    }
-
-    async fn move_repeatably(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<MoveOutcome, RepositoryError> {
-        let call = pin!(self.inner.move_repeatably(from, seen, to, session, ttl));
-        self.observed("move_repeatably", call).await
-    }
-
-    async fn was_moved(
-        &self,
-        from: &SessionToken,
-        to: &SessionToken,
-    ) -> Result<bool, RepositoryError> {
-        let call = pin!(self.inner.was_moved(from, to));
-        self.observed("was_moved", call).await
-    }
+            $(
+                async fn $operation(
+                    &self $(, $name: $type)*
+                ) -> Result<$outcome, RepositoryError> {
+                    let call = pin!(self.inner.$operation($($name),*));
+                    self.observed(stringify!($operation), call).await
+                }
+            )*
+        }
+    };
 }
+
+for_each_operation! { observe_operations }

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use time::OffsetDateTime;
-
-use super::{Harness, supervisor::Supervisor};
+use super::{
+    Harness,
+    supervisor::{NoteSecrets, Supervisor},
+};
 use crate::{
     BeginOutcome, FoundRecord, IdempotencyKey, IdempotencyRecord, IdempotencyStore, IndexCursor,
-    IndexEntry, IndexPage, InsertOutcome, LastRevocation, MoveOutcome, Removal, RepositoryError,
-    Revision, Session, SessionId, SessionRepository, SessionToken, SessionWithTtl, StoreInstance,
-    StoreKey, Subject, SubjectIndex, SwapOutcome, VersionedRecord, VersionedSession,
+    IndexEntry, IndexPage, LastRevocation, Removal, RepositoryError, Revision, SessionId,
+    SessionRepository, SessionToken, Subject, SubjectIndex, VersionedRecord, for_each_operation,
 };
 
 /// Harness around the harness of an adapter, with which [`contract_suite!`](crate::contract_suite)
@@ -87,151 +87,50 @@ pub struct SupervisedRepository<R: SessionRepository> {
     supervisor: Supervisor,
 }
 
-impl<R: SessionRepository> SessionRepository for SupervisedRepository<R> {
-    type Subjects = SupervisedIndex<R::Subjects>;
-    type Idempotency = SupervisedIdempotency<R::Idempotency>;
+/// Implements [`SessionRepository`] for [`SupervisedRepository`] by supervising every operation.
+macro_rules! supervise_operations {
+    (
+        $(async $group:ident {
+            $(fn $operation:ident($($name:ident: $type:ty),*) -> $outcome:ty;)*
+        })*
+        values { $(fn $value:ident($($argument:ident: $argument_type:ty),*) -> $result:ty;)* }
+    ) => {
+        impl<R: SessionRepository> SessionRepository for SupervisedRepository<R> {
+            type Subjects = SupervisedIndex<R::Subjects>;
+            type Idempotency = SupervisedIdempotency<R::Idempotency>;
 
-    async fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<InsertOutcome, RepositoryError> {
-        self.supervisor.note_token(token);
-        self.supervisor.note_cookies(session);
-        let call = self.inner.insert(token, session, ttl);
-        self.supervisor.run("insert", call).await
-    }
+            fn subjects(&self) -> &Self::Subjects {
+                &self.index
+            }
 
-    async fn load_and_touch(
-        &self,
-        token: &SessionToken,
-        ttl: Duration,
-    ) -> Result<Option<Session>, RepositoryError> {
-        self.supervisor.note_token(token);
-        let call = self.inner.load_and_touch(token, ttl);
-        self.supervisor.run("load_and_touch", call).await
-    }
+            fn idempotency(&self) -> &Self::Idempotency {
+                &self.idempotency
+            }
 
-    async fn load(&self, token: &SessionToken) -> Result<Option<Session>, RepositoryError> {
-        self.supervisor.note_token(token);
-        self.supervisor.run("load", self.inner.load(token)).await
-    }
+            $($(
+                async fn $operation(
+                    &self $(, $name: $type)*
+                ) -> Result<$outcome, RepositoryError> {
+                    $($name.note_secrets(&self.supervisor);)*
+                    let call = self.inner.$operation($($name),*);
+                    self.supervisor.run(stringify!($operation), call).await
+                }
+            )*)*
 
-    async fn load_with_ttl(
-        &self,
-        token: &SessionToken,
-    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
-        self.supervisor.note_token(token);
-        let call = self.inner.load_with_ttl(token);
-        self.supervisor.run("load_with_ttl", call).await
-    }
+            $(
+                fn $value(&self $(, $argument: $argument_type)*) -> $result {
+                    self.inner.$value($($argument),*)
+                }
+            )*
 
-    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        self.supervisor.note_token(token);
-        let call = self.inner.remove(token);
-        self.supervisor.run("remove", call).await
-    }
-
-    async fn load_for_update(
-        &self,
-        token: &SessionToken,
-        touch: Option<Duration>,
-    ) -> Result<Option<VersionedSession>, RepositoryError> {
-        self.supervisor.note_token(token);
-        let call = self.inner.load_for_update(token, touch);
-        self.supervisor.run("load_for_update", call).await
-    }
-
-    async fn compare_and_swap(
-        &self,
-        token: &SessionToken,
-        seen: &Revision,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<SwapOutcome, RepositoryError> {
-        self.supervisor.note_token(token);
-        self.supervisor.note_cookies(session);
-        let call = self.inner.compare_and_swap(token, seen, session, ttl);
-        self.supervisor.run("compare_and_swap", call).await
-    }
-
-    async fn move_to_new_token(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<MoveOutcome, RepositoryError> {
-        self.supervisor.note_token(from);
-        self.supervisor.note_token(to);
-        self.supervisor.note_cookies(session);
-        let call = self.inner.move_to_new_token(from, seen, to, session, ttl);
-        self.supervisor.run("move_to_new_token", call).await
-    }
-
-    async fn move_repeatably(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<MoveOutcome, RepositoryError> {
-        self.supervisor.note_token(from);
-        self.supervisor.note_token(to);
-        self.supervisor.note_cookies(session);
-        let call = self.inner.move_repeatably(from, seen, to, session, ttl);
-        self.supervisor.run("move_repeatably", call).await
-    }
-
-    async fn was_moved(
-        &self,
-        from: &SessionToken,
-        to: &SessionToken,
-    ) -> Result<bool, RepositoryError> {
-        let call = self.inner.was_moved(from, to);
-        self.supervisor.run("was_moved", call).await
-    }
-
-    fn subjects(&self) -> &Self::Subjects {
-        &self.index
-    }
-
-    fn idempotency(&self) -> &Self::Idempotency {
-        &self.idempotency
-    }
-
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        self.supervisor.run("ping", self.inner.ping()).await
-    }
-
-    async fn check_permissions(&self) -> Result<(), RepositoryError> {
-        let call = self.inner.check_permissions();
-        self.supervisor.run("check_permissions", call).await
-    }
-
-    fn now(&self) -> OffsetDateTime {
-        self.inner.now()
-    }
-
-    fn is_partitioned(&self) -> bool {
-        self.inner.is_partitioned()
-    }
-
-    fn instance(&self) -> Option<StoreInstance> {
-        self.inner.instance()
-    }
-
-    fn store_keys(&self, token: &SessionToken) -> Vec<StoreKey> {
-        self.inner.store_keys(token)
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
+            async fn close(&self) {
+                self.inner.close().await;
+            }
+        }
+    };
 }
+
+for_each_operation! { supervise_operations }
 
 /// Subject index that forwards each call to the adapter's index, and supervises the call as
 /// [`Supervised`] describes.
@@ -243,8 +142,8 @@ pub struct SupervisedIndex<I> {
 
 impl<I: SubjectIndex> SubjectIndex for SupervisedIndex<I> {
     async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
-        self.supervisor.note_token(&entry.token);
-        self.supervisor.note_cookies(&entry.session);
+        entry.token.note_secrets(&self.supervisor);
+        entry.session.note_secrets(&self.supervisor);
         self.supervisor.run("add", self.inner.add(entry)).await
     }
 
@@ -254,7 +153,7 @@ impl<I: SubjectIndex> SubjectIndex for SupervisedIndex<I> {
         token: &SessionToken,
         last: LastRevocation,
     ) -> Result<bool, RepositoryError> {
-        self.supervisor.note_token(token);
+        token.note_secrets(&self.supervisor);
         let call = self.inner.contains(subject, token, last);
         self.supervisor.run("contains", call).await
     }
@@ -321,7 +220,7 @@ impl<S: IdempotencyStore> IdempotencyStore for SupervisedIdempotency<S> {
         record: &IdempotencyRecord,
         ttl: Duration,
     ) -> Result<BeginOutcome, RepositoryError> {
-        self.supervisor.note_token(&record.token);
+        record.token.note_secrets(&self.supervisor);
         let call = self.inner.begin(key, record, ttl);
         self.supervisor.run("begin", call).await
     }
@@ -337,7 +236,7 @@ impl<S: IdempotencyStore> IdempotencyStore for SupervisedIdempotency<S> {
         record: &IdempotencyRecord,
         ttl: Duration,
     ) -> Result<Option<Revision>, RepositoryError> {
-        self.supervisor.note_token(&record.token);
+        record.token.note_secrets(&self.supervisor);
         let call = self.inner.replace(key, seen, record, ttl);
         self.supervisor.run("replace", call).await
     }

@@ -17,7 +17,7 @@ use futures_timer::Delay;
 use futures_util::future::{Either, select};
 
 use super::secrets::assert_contains_no_secret;
-use crate::{RepositoryError, Session, SessionToken};
+use crate::{RepositoryError, Revision, Session, SessionToken};
 
 /// Maximum number of times that a call yields to other tasks before it begins, and again before it
 /// returns.
@@ -50,22 +50,7 @@ impl Supervisor {
         }))
     }
 
-    /// Records the token. No later error may contain it.
-    pub(super) fn note_token(&self, token: &SessionToken) {
-        self.note(token.expose_secret());
-    }
-
-    /// Records the cookie values of the session. No later error may contain them.
-    pub(super) fn note_cookies(&self, session: &Session) {
-        let flat = session.cookies.iter().filter_map(|(_, value)| value);
-        let others = session.cookies.others().iter();
-        for value in flat.chain(others.map(|other| other.value.as_str())) {
-            if value.len() >= SECRET_LEN {
-                self.note(value);
-            }
-        }
-    }
-
+    /// Records the secret. No later error may contain it.
     fn note(&self, secret: &str) {
         let mut secrets = self
             .0
@@ -122,5 +107,37 @@ impl Supervisor {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
+    }
+}
+
+/// Argument of a repository operation.
+pub(super) trait NoteSecrets {
+    /// Records the secrets that the argument contains. No later error may contain them.
+    fn note_secrets(&self, _supervisor: &Supervisor) {}
+}
+
+impl NoteSecrets for Duration {}
+
+impl NoteSecrets for Option<Duration> {}
+
+// The adapter chooses the content of a revision, and the secrets in it are those of the session.
+impl NoteSecrets for Revision {}
+
+impl NoteSecrets for SessionToken {
+    fn note_secrets(&self, supervisor: &Supervisor) {
+        supervisor.note(self.expose_secret());
+    }
+}
+
+impl NoteSecrets for Session {
+    /// Records the values of the cookies.
+    fn note_secrets(&self, supervisor: &Supervisor) {
+        let flat = self.cookies.iter().filter_map(|(_, value)| value);
+        let others = self.cookies.others().iter();
+        for value in flat.chain(others.map(|other| other.value.as_str())) {
+            if value.len() >= SECRET_LEN {
+                supervisor.note(value);
+            }
+        }
     }
 }

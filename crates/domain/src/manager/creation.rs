@@ -18,6 +18,44 @@ const MAX_TAKEN_TOKENS: usize = 3;
 /// partitions are unavailable, fewer than one session in ten million reaches this maximum.
 pub(super) const MAX_TOKEN_DRAWS: usize = 16;
 
+/// Tokens that were generated for one new session, and under which the repository did not store the
+/// session.
+#[derive(Default)]
+pub(super) struct UnusableTokens {
+    taken: usize,
+    all: usize,
+}
+
+impl UnusableTokens {
+    /// Counts the token, which the repository reported as already in use (`is_taken`), or whose
+    /// partition is unavailable.
+    ///
+    /// # Errors
+    /// `Unavailable` if no other token should be tried.
+    pub(super) fn count(
+        &mut self,
+        token: &SessionToken,
+        is_taken: bool,
+    ) -> Result<(), RepositoryError> {
+        self.all += 1;
+        if is_taken {
+            tracing::warn!(
+                token_prefix = %token.prefix(),
+                "New session token is already in use; generating another"
+            );
+            self.taken += 1;
+        }
+        let reason = if self.taken == MAX_TAKEN_TOKENS {
+            "the store reported every new token as already in use"
+        } else if self.all == MAX_TOKEN_DRAWS {
+            "every partition of the store that was tried is unavailable"
+        } else {
+            return Ok(());
+        };
+        Err(RepositoryError::unavailable(reason))
+    }
+}
+
 impl<R: SessionRepository> SessionManager<R> {
     /// Creates a session from `cookies` and `base_url`, and stores it under a new token. The
     /// session has no subject. Logs `Session created`.
@@ -147,32 +185,23 @@ impl<R: SessionRepository> SessionManager<R> {
         session: &Session,
     ) -> Result<(SessionToken, Option<LastRevocation>), SessionError> {
         let record_ttl = self.policy.initial_record_ttl();
-        let mut taken = 0;
-        for _ in 0..MAX_TOKEN_DRAWS {
+        let mut unusable = UnusableTokens::default();
+        loop {
             let token = SessionToken::generate_as(self.token_format);
             // The index entry is added before the record. If all sessions of the subject are
             // revoked at the same time, the revocation therefore finds the new session.
             let last_revocation = self.add_to_index(&token, session, None).await?;
-            match self.repository.insert(&token, session, record_ttl).await {
-                Ok(InsertOutcome::Inserted) => return Ok((token, last_revocation)),
-                Ok(InsertOutcome::PartitionUnavailable) => {}
-                Ok(InsertOutcome::TokenTaken) => {
-                    warn_token_taken(&token);
-                    taken += 1;
-                }
-                Err(error) => {
-                    self.remove_from_index(&token, session);
-                    return Err(error.into());
-                }
+            let outcome = self.repository.insert(&token, session, record_ttl).await;
+            if !matches!(outcome, Ok(InsertOutcome::Inserted)) {
+                self.remove_from_index(&token, session);
             }
-            self.remove_from_index(&token, session);
-            if taken == MAX_TAKEN_TOKENS {
-                let reason = "the store reported every new token as already in use";
-                return Err(RepositoryError::unavailable(reason).into());
-            }
+            let is_taken = match outcome? {
+                InsertOutcome::Inserted => return Ok((token, last_revocation)),
+                InsertOutcome::TokenTaken => true,
+                InsertOutcome::PartitionUnavailable => false,
+            };
+            unusable.count(&token, is_taken)?;
         }
-        let reason = "every partition of the store that was tried is unavailable";
-        Err(RepositoryError::unavailable(reason).into())
     }
 
     /// Ensures that the subject's index contains the new session. If all sessions of the subject
@@ -195,13 +224,6 @@ impl<R: SessionRepository> SessionManager<R> {
         }
         Ok(Indexed::Again)
     }
-}
-
-pub(super) fn warn_token_taken(token: &SessionToken) {
-    tracing::warn!(
-        token_prefix = %token.prefix(),
-        "New session token is already in use; generating another"
-    );
 }
 
 /// Result of the check that the index of a subject contains a new session.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{
     IdempotentSession, NewSession, SessionManager,
     claims::{Abandoned, Claim, Completion, Progress, may_be_completed},
-    creation::{MAX_TOKEN_DRAWS, warn_token_taken},
+    creation::UnusableTokens,
 };
 use crate::{
     IdempotentRequest, InsertOutcome, LastRevocation, Login, RepositoryError, Session,
@@ -143,21 +143,23 @@ impl<R: SessionRepository> SessionManager<R> {
         session: &Session,
     ) -> Result<Option<LastRevocation>, SessionError> {
         let record_ttl = self.policy.initial_record_ttl();
-        for _ in 0..MAX_TOKEN_DRAWS {
+        let mut unusable = UnusableTokens::default();
+        loop {
             let last_revocation = self.add_to_index(&claim.token, session, None).await?;
             let token = claim.token.clone();
             // If it is unknown whether the session was stored, its index entry is kept, because a
             // repetition may find the session.
-            match self.repository.insert(&token, session, record_ttl).await? {
+            let is_taken = match self.repository.insert(&token, session, record_ttl).await? {
                 InsertOutcome::Inserted => return Ok(last_revocation),
-                InsertOutcome::TokenTaken => warn_token_taken(&token),
-                InsertOutcome::PartitionUnavailable => {}
-            }
+                InsertOutcome::TokenTaken => true,
+                InsertOutcome::PartitionUnavailable => false,
+            };
+            // The claim gets another token even if this was the last attempt. Otherwise, a repeated
+            // request would take the session under the used token for its own.
             self.draw_again(request, claim).await?;
             self.remove_from_index(&token, session);
+            unusable.count(&token, is_taken)?;
         }
-        let reason = "every partition of the store that was tried is unavailable";
-        Err(RepositoryError::unavailable(reason).into())
     }
 
     async fn complete_claimed(

@@ -11,13 +11,14 @@ use std::{
 
 use rstest::rstest;
 use tee_session_domain::{
-    BaseUrl, Cookies, InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionError,
-    SessionManager, SessionPatch, SessionPolicy, SessionToken, SwapOutcome, UpdateError,
+    BaseUrl, Cookies, IdempotencyKey, IdempotentRequest, InsertOutcome, Login, MoveOutcome,
+    RepositoryError, Revision, Session, SessionError, SessionManager, SessionPatch, SessionPolicy,
+    SessionRepository, SessionToken, SwapOutcome, UpdateError,
 };
 use tee_session_memory_adapter::MemoryRepository;
 
 /// Repository that carries out no insert, swap or move, and returns fixed outcomes instead. Counts
-/// these calls.
+/// these calls. If every new token is reported as taken, another session is stored under it.
 #[derive(Clone)]
 struct Unwilling {
     inner: MemoryRepository,
@@ -63,11 +64,14 @@ impl tee_session_domain::RepositoryLayer for Unwilling {
 
     async fn insert(
         &self,
-        _token: &SessionToken,
-        _session: &Session,
-        _ttl: Duration,
+        token: &SessionToken,
+        session: &Session,
+        ttl: Duration,
     ) -> Result<InsertOutcome, RepositoryError> {
         self.calls.fetch_add(1, Ordering::Relaxed);
+        if self.insert == InsertOutcome::TokenTaken {
+            let _ = self.inner.insert(token, session, ttl).await?;
+        }
         Ok(self.insert)
     }
 
@@ -127,6 +131,32 @@ async fn creation_fails_as_unavailable_after_3_taken_tokens_or_16_unavailable_pa
     let new = repository.manager().store(cookies(), base_url()).await;
     assert!(is_unavailable(&new));
     assert_eq!(repository.count(), attempts);
+}
+
+#[rstest]
+#[case::every_token_is_taken(InsertOutcome::TokenTaken, 3)]
+#[case::every_partition_is_unavailable(InsertOutcome::PartitionUnavailable, 16)]
+#[tokio::test]
+async fn repeatable_creation_fails_as_unavailable_after_as_many_attempts(
+    #[case] outcome: InsertOutcome,
+    #[case] attempts: usize,
+) {
+    let repository = Unwilling {
+        insert: outcome,
+        ..Unwilling::new()
+    };
+    let sessions = repository.manager();
+    let key = IdempotencyKey::derive("create", b"client:secret", b"key-of-a-login-01");
+    let request = IdempotentRequest {
+        fingerprint: key.fingerprint(b"{}"),
+        key,
+        lease: Duration::ZERO,
+    };
+    let create = || sessions.store_login_once(&request, Login::new(cookies(), base_url()), || true);
+    assert!(is_unavailable(&create().await));
+    assert_eq!(repository.count(), attempts);
+    // A repeated request never takes the session of a token that was already in use for its own.
+    assert!(is_unavailable(&create().await));
 }
 
 #[rstest]
