@@ -23,7 +23,7 @@ use self::{
     problems::{ProblemSet, Unmatched},
     schemas::Problem,
 };
-use crate::routes::route::Route;
+use crate::{routes::route::Route, wire::AttributeMembers};
 
 pub(crate) const INTRODUCTION: &str = include_str!("openapi/introduction.md");
 
@@ -69,8 +69,9 @@ struct Ordered<'a> {
     components: Option<&'a Components>,
 }
 
-/// Adds the security schemes, the common header fields and the schema of problem details to the
-/// description. Moves the error responses to the components, so that operations can share them.
+/// Adds the security schemes, the common header fields, the session attributes and the schema of
+/// problem details to the description. Moves the error responses to the components, so that
+/// operations can share them.
 fn complete(mut api: OpenApi) -> OpenApi {
     let components = api.components.get_or_insert_default();
     let token = HttpBuilder::new()
@@ -87,6 +88,7 @@ fn complete(mut api: OpenApi) -> OpenApi {
     components.add_security_scheme("session_token", SecurityScheme::Http(token.build()));
     components.add_security_scheme("service_client", SecurityScheme::Http(client.build()));
     headers::add_common(components);
+    AttributeMembers::add_to_schemas(components);
     let mut schemas = vec![(Problem::name().into_owned(), Problem::schema())];
     Problem::schemas(&mut schemas);
     components.schemas.extend(schemas);

@@ -7,6 +7,7 @@ mod jar_members;
 mod json_response;
 mod merge_cookies;
 mod patch_session;
+mod session_attributes;
 mod session_body;
 mod session_members;
 mod timestamp;
@@ -21,6 +22,7 @@ pub(crate) use self::{
     json_response::ok,
     merge_cookies::MergeCookies,
     patch_session::{SessionPatchBody, parse_patch},
+    session_attributes::AttributeMembers,
     session_body::SessionBody,
     session_members::fault,
     timestamp::Timestamp,

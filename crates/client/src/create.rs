@@ -1,4 +1,5 @@
-//! Request and response for creating a session.
+//! Request and response for creating a session, and the session attributes (subject and label) that
+//! the request contains and other responses return.
 
 use std::time::Duration;
 
@@ -33,6 +34,16 @@ struct Body<'a> {
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
+}
+
+/// Subject and label of a session. Both are optional, and are set when the session is created.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct SessionAttributes {
+    /// Subject of the session. `None` if no subject was set.
+    pub subject: Option<String>,
+    /// Label of the session. `None` if no label was set.
+    pub label: Option<String>,
 }
 
 impl<'a> CreateSession<'a> {

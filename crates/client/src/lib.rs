@@ -7,7 +7,6 @@
 //! - [`SessionToken`](tee_session_domain::SessionToken) is the bearer token of a session.
 
 mod attempts;
-mod attributes;
 mod authorization;
 mod builder;
 mod call;
@@ -42,11 +41,10 @@ pub mod http {
 }
 
 pub use self::{
-    attributes::SessionAttributes,
     authorization::Authorization,
     builder::{BuildError, ClientBuilder},
     client::Client,
-    create::{CreateSession, IgnoredCookie, NewSession},
+    create::{CreateSession, IgnoredCookie, NewSession, SessionAttributes},
     error::ClientError,
     etag::{ETag, ParseETagError},
     health::{Health, HealthStatus},

@@ -119,9 +119,10 @@ pub struct FoundSession {
     /// Approximate time of the last request that used the session.
     #[serde(default, deserialize_with = "wire::optional_time")]
     pub last_seen: Option<OffsetDateTime>,
-    /// Label of the session: its display name in lists. `None` if no label was set, or if the call
-    /// did not name the subject.
-    pub label: Option<String>,
+    /// Attributes of the session, if the call named the subject. The subject itself is always
+    /// `None`, because the caller knows it.
+    #[serde(flatten)]
+    pub attributes: SessionAttributes,
 }
 
 /// Response body of [`Client::end_sessions`](crate::Client::end_sessions).

@@ -182,8 +182,8 @@ async fn store_session_of<R: SessionRepository>(
 ) -> NewSession {
     let login = Login {
         attributes: SessionAttributes {
-            subject: Some(subject.parse().expect("a valid subject")),
             label: Some(label.parse().expect("a valid label")),
+            ..SessionAttributes::of_subject(subject.parse().expect("a valid subject"))
         },
         ..Login::new(cookies([("SESSIONID", "a1b2c3")]), base_url())
     };
@@ -198,8 +198,8 @@ async fn store_session_with_label<R: SessionRepository>(
 ) -> NewSession {
     let login = Login {
         attributes: SessionAttributes {
-            subject: None,
             label: Some(label.parse().expect("a valid label")),
+            ..SessionAttributes::default()
         },
         ..Login::new(cookies([("SESSIONID", "a1b2c3")]), base_url())
     };

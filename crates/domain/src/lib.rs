@@ -73,7 +73,7 @@ pub use self::{
     repository_layer::RepositoryLayer,
     revision::Revision,
     session::{Login, Session},
-    session_attributes::{InvalidLabel, InvalidSubject, Label, SessionAttributes, Subject},
+    session_attributes::*,
     session_bytes::SessionBytesError,
     session_event::{EndReason, SessionEvent},
     session_id::{ParseSessionIdError, SessionId},

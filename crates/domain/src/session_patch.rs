@@ -132,8 +132,8 @@ mod tests {
         let cookies = [("a", "1"), ("b", "2")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let login = Login {
             attributes: SessionAttributes {
-                subject: Some("member-4711".parse().unwrap()),
                 label: Some("telephone".parse().unwrap()),
+                ..SessionAttributes::of_subject("member-4711".parse().unwrap())
             },
             ..Login::new(
                 Cookies::new(cookies).unwrap(),

@@ -141,8 +141,10 @@ mod tests {
                 created_at: OffsetDateTime::UNIX_EPOCH + Duration::microseconds(micros),
                 absolute_end: None,
                 attributes: SessionAttributes {
-                    subject: subject.map(|text| text.parse().unwrap()),
                     label: label.map(|text| text.parse().unwrap()),
+                    ..subject
+                        .map(|text| SessionAttributes::of_subject(text.parse().unwrap()))
+                        .unwrap_or_default()
                 },
             },
         )

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use tee_session_auth_middleware::ProblemCode;
-use tee_session_domain::{BaseUrl, Cookies, Label, Subject};
+use tee_session_domain::{BaseUrl, Cookies, Subject};
 use tee_session_upstream::Outcome;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -117,11 +117,12 @@ pub(crate) fn last_seen() -> Object {
 
 /// Regular expression for a subject and for a new label. It rejects control characters, and
 /// characters that reverse the order of display.
-const DISPLAYABLE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]+$";
+pub(crate) const DISPLAYABLE: &str =
+    "^[^\\u0000-\\u001f\\u007f-\\u009f\\u202a-\\u202e\\u2066-\\u2069]+$";
 
 /// Describes a text of 1 to 256 bytes. The custom format `short-text` shows that the length is
 /// limited in bytes, not in characters.
-fn short_text(description: &str, max_len: usize, pattern: &str) -> ObjectBuilder {
+pub(crate) fn short_text(description: &str, max_len: usize, pattern: &str) -> ObjectBuilder {
     text(description)
         .format(Some(SchemaFormat::Custom("short-text".to_owned())))
         .min_length(Some(1))
@@ -129,25 +130,12 @@ fn short_text(description: &str, max_len: usize, pattern: &str) -> ObjectBuilder
         .pattern(Some(pattern))
 }
 
-/// Adds null to the types that a schema allows.
-fn or_null(schema: Object) -> Object {
-    ObjectBuilder::from(schema)
-        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-        .build()
-}
-
-const ABOUT_SUBJECT: &str = "Owner of the session: an opaque name, such as a user id, of 1 to 256 \
-                             bytes of UTF-8.";
-
 pub(crate) fn subject() -> Object {
-    short_text(ABOUT_SUBJECT, Subject::MAX_LEN, DISPLAYABLE)
+    let description = "Owner of the session: an opaque name, such as a user id, of 1 to 256 bytes \
+                       of UTF-8.";
+    short_text(description, Subject::MAX_LEN, DISPLAYABLE)
         .examples([SUBJECT])
         .build()
-}
-
-/// Describes the subject of a session to create. Null means no subject.
-pub(crate) fn subject_to_store() -> Object {
-    or_null(subject())
 }
 
 /// Describes a subject in a header field.
@@ -167,22 +155,6 @@ pub(super) fn encoded_subject() -> Object {
     .pattern(Some("^([A-Za-z0-9._~-]|%[0-9A-F]{2})+$"))
     .examples([ENCODED_SUBJECT])
     .build()
-}
-
-const ABOUT_LABEL: &str = "Name of the session in lists of sessions: 1 to 256 bytes of UTF-8.";
-
-/// Describes the label of a stored session.
-pub(crate) fn label() -> Object {
-    let pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]+$";
-    short_text(ABOUT_LABEL, Label::MAX_LEN, pattern)
-        .examples([LABEL])
-        .build()
-}
-
-/// Describes the label of a session to create. Null means no label.
-pub(crate) fn label_to_store() -> Object {
-    let label = short_text(ABOUT_LABEL, Label::MAX_LEN, DISPLAYABLE);
-    or_null(label.examples([LABEL]).build())
 }
 
 /// Describes the maximum number of sessions on a page.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
-use tee_session_domain::{
-    FoundSession, Label, ListedSession, SessionId, SessionPage, SessionRepository,
-};
+use tee_session_domain::{FoundSession, ListedSession, SessionId, SessionPage, SessionRepository};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
@@ -28,7 +26,7 @@ use crate::{
     routes::sessions_query::SessionsQuery,
     settings::ApiSettings,
     store::sessions::Sessions,
-    wire::{self, Timestamp, as_text},
+    wire::{self, AttributeMembers, Timestamp, as_text},
 };
 
 pub(super) const SESSION_BY_ID: &str = "/v1/sessions/{session_id}";
@@ -266,21 +264,21 @@ struct SessionById<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schemas::last_seen, required = false)]
     last_seen: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::label, required = false)]
-    label: Option<&'a str>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    attributes: AttributeMembers<'a>,
 }
 
 impl<'a> SessionById<'a> {
     fn new(session_id: SessionId, found: &'a FoundSession) -> Self {
         let details = found.details.as_ref();
-        let label = details.and_then(|details| details.attributes.label.as_ref());
+        let attributes = details.map(|details| AttributeMembers::of_listed(&details.attributes));
         Self {
             session_id,
             expires_at: Timestamp(found.expires_at),
             created_at: details.map(|details| Timestamp(details.created_at)),
             last_seen: details.map(|details| Timestamp(details.last_seen)),
-            label: label.map(Label::as_str),
+            attributes: attributes.unwrap_or_default(),
         }
     }
 }
@@ -307,9 +305,9 @@ struct Listed<'a> {
     last_seen: Timestamp,
     #[schema(schema_with = schemas::expires_at)]
     expires_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(schema_with = schemas::label, required = false)]
-    label: Option<&'a str>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    attributes: AttributeMembers<'a>,
 }
 
 impl<'a> ListedSessions<'a> {
@@ -328,7 +326,7 @@ impl<'a> From<&'a ListedSession> for Listed<'a> {
             created_at: Timestamp(session.created_at),
             last_seen: Timestamp(session.last_seen),
             expires_at: Timestamp(session.expires_at),
-            label: session.attributes.label.as_ref().map(Label::as_str),
+            attributes: AttributeMembers::of_listed(&session.attributes),
         }
     }
 }

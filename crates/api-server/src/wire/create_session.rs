@@ -1,14 +1,11 @@
 //! Request body of `POST /v1/sessions`.
 
-use std::{fmt::Display, str::FromStr};
-
 use tee_session_auth_middleware::InvalidMember;
-use tee_session_domain::{
-    AllowedHosts, BaseUrl, CookieProblem, Cookies, Label, Login, SessionAttributes, Subject,
-};
+use tee_session_domain::{AllowedHosts, BaseUrl, CookieProblem, Cookies, Login};
 use utoipa::ToSchema;
 
 use super::{
+    session_attributes::{ATTRIBUTE_NAMES, take_attributes},
     session_members::{
         MAX_ERRORS, cookie_fault, cookie_pointer, fault, not_an_object, parse_base_url,
     },
@@ -25,10 +22,7 @@ pub(crate) struct CreateSession {
     cookies: Cookies,
     #[schema(schema_with = schemas::base_url_to_store)]
     base_url: BaseUrl,
-    #[schema(schema_with = schemas::subject_to_store, required = false)]
-    subject: Option<Subject>,
-    #[schema(schema_with = schemas::label_to_store, required = false)]
-    label: Option<Label>,
+    // `AttributeMembers::add_to_schemas` adds the session attributes to the schema.
 }
 
 /// Parsed request body of `POST /v1/sessions`.
@@ -54,33 +48,31 @@ impl CreateSession {
         };
         let mut take = |name| members.shift_remove(name);
         let (cookies, base_url) = (take("cookies"), take("base_url"));
-        let (subject, label) = (take("subject"), take("label"));
+        let attributes = take_attributes(&mut members);
         if !members.is_empty() {
-            let detail = "The request body has an unknown member; the allowed members are cookies, \
-                          base_url, subject and label";
-            return Err(ApiError::InvalidRequest(detail.to_owned()));
+            return Err(ApiError::InvalidRequest(format!(
+                "The request body has an unknown member; the allowed members are cookies, \
+                 base_url, {ATTRIBUTE_NAMES}"
+            )));
         }
         let base_url = base_url.ok_or_else(|| fault("/base_url", "is required"));
         match (
             parse_cookies(cookies),
             base_url.and_then(|value| parse_base_url(value, allowed_hosts)),
-            parse_text("/subject", subject),
-            parse_text("/label", label),
+            attributes,
         ) {
-            (Ok((cookies, ignored)), Ok(base_url), Ok(subject), Ok(label)) => {
-                let attributes = SessionAttributes { subject, label };
+            (Ok((cookies, ignored)), Ok(base_url), Ok(attributes)) => {
                 let login = Login {
                     attributes,
                     ..Login::new(cookies, base_url)
                 };
                 Ok(ParsedLogin { login, ignored })
             }
-            (cookies, base_url, subject, label) => {
+            (cookies, base_url, attributes) => {
                 let mut errors = cookies.err().unwrap_or_default();
                 errors.truncate(MAX_ERRORS);
                 errors.extend(base_url.err());
-                errors.extend(subject.err());
-                errors.extend(label.err());
+                errors.extend(attributes.err().unwrap_or_default());
                 Err(ApiError::InvalidSession(errors))
             }
         }
@@ -126,24 +118,11 @@ fn parse_cookies(
     }
 }
 
-fn parse_text<T: FromStr<Err: Display>>(
-    pointer: &str,
-    member: Option<UniqueJson>,
-) -> Result<Option<T>, InvalidMember> {
-    match member {
-        None | Some(UniqueJson::Null) => Ok(None),
-        Some(UniqueJson::String(text)) => {
-            let value = text.parse().map(Some);
-            value.map_err(|error: T::Err| fault(pointer, error.to_string()))
-        }
-        Some(_) => Err(fault(pointer, "must be a string or null")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
+    use tee_session_domain::SessionAttributes;
 
     use super::*;
 
@@ -171,22 +150,18 @@ mod tests {
     }
 
     #[test]
-    fn optional_subject_and_label_are_parsed() {
-        let body = r#"{"label": "Jörgs Telefon", "subject": "member-4711",
-            "base_url": "https://golf.example", "cookies": {"a": "1"}}"#;
-        let attributes = parse(body.as_bytes()).unwrap().attributes;
-        assert_eq!(attributes.subject, "member-4711".parse().ok());
-        assert_eq!(attributes.label, "Jörgs Telefon".parse().ok());
-    }
-
-    #[rstest]
-    #[case::absent("")]
-    #[case::null(r#", "subject": null, "label": null"#)]
-    fn absent_or_null_subject_and_label_are_not_set(#[case] members: &str) {
-        let body = format!(r#"{{"cookies": {{}}, "base_url": "https://golf.example"{members}}}"#);
-        let login = parse(body.as_bytes()).unwrap();
+    fn body_without_attributes_and_with_an_empty_object_of_cookies_is_valid() {
+        let login = parse(br#"{"cookies": {}, "base_url": "https://golf.example"}"#).unwrap();
         assert_eq!(login.attributes, SessionAttributes::default());
         assert!(login.cookies.is_empty());
+    }
+
+    #[test]
+    fn attributes_are_part_of_the_login() {
+        let body = br#"{"cookies": {}, "base_url": "https://golf.example", "subject": "alice"}"#;
+        let attributes = parse(body).unwrap().attributes;
+        let expected = SessionAttributes::of_subject("alice".parse().unwrap());
+        assert_eq!(attributes, expected);
     }
 
     #[test]

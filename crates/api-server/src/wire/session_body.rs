@@ -4,13 +4,14 @@
 //! serializer took a fifth of the CPU instructions of such a request.
 
 use actix_web::HttpResponse;
-use tee_session_domain::{ActiveSession, Cookies, IgnoredLine, Label, SessionId, Subject};
+use tee_session_domain::{ActiveSession, Cookies, IgnoredLine, SessionId};
 use utoipa::ToSchema;
 
 use super::{
     ignored_cookie::IgnoredLineBody,
     jar_members::{AttributesBody, JarMembers, OtherCookieBody},
     json_response::{USUAL_LEN, ok_json},
+    session_attributes::AttributeMembers,
     timestamp::{TIMESTAMP_LEN, Timestamp},
 };
 use crate::openapi::schemas;
@@ -31,10 +32,8 @@ pub(crate) struct SessionBody<'a> {
     created_at: Timestamp,
     #[schema(schema_with = schemas::expires_at)]
     expires_at: Timestamp,
-    #[schema(schema_with = schemas::subject, required = false)]
-    subject: Option<&'a str>,
-    #[schema(schema_with = schemas::label, required = false)]
-    label: Option<&'a str>,
+    #[schema(ignore)]
+    attributes: AttributeMembers<'a>,
     /// Attributes of the cookies that the site has set, by name. Only with `attributes=true`.
     #[schema(value_type = std::collections::BTreeMap<String, AttributesBody<'a>>, required = false)]
     cookie_attributes: Requested,
@@ -60,8 +59,7 @@ impl<'a> SessionBody<'a> {
             base_url: session.base_url.as_str(),
             created_at: Timestamp(session.created_at),
             expires_at: Timestamp(active.expires_at),
-            subject: session.attributes.subject.as_ref().map(Subject::as_str),
-            label: session.attributes.label.as_ref().map(Label::as_str),
+            attributes: AttributeMembers::of(&session.attributes),
             cookie_attributes: false,
             other_cookies: false,
             ignored: None,
@@ -110,11 +108,7 @@ impl<'a> SessionBody<'a> {
         push_time(&mut json, &self.created_at)?;
         json.extend_from_slice(br#","expires_at":"#);
         push_time(&mut json, &self.expires_at)?;
-        let names = [
-            (br#","subject":"#.as_slice(), self.subject),
-            (br#","label":"#, self.label),
-        ];
-        for (name, text) in names {
+        for (name, text) in self.attributes.texts() {
             if let Some(text) = text {
                 json.extend_from_slice(name);
                 push_string(&mut json, text)?;
@@ -200,11 +194,12 @@ mod tests {
     use super::*;
 
     fn active(cookies: Vec<(String, Option<String>)>, names: bool) -> ActiveSession {
+        let attributes = || SessionAttributes {
+            label: r#"Ann's "phone""#.parse().ok(),
+            ..SessionAttributes::of_subject("member-4711".parse().unwrap())
+        };
         let login = Login {
-            attributes: SessionAttributes {
-                subject: names.then(|| "member-4711".parse().unwrap()),
-                label: names.then(|| r#"Ann's "phone""#.parse().unwrap()),
-            },
+            attributes: names.then(attributes).unwrap_or_default(),
             ..Login::new(
                 Cookies::new(cookies).unwrap(),
                 BaseUrl::new("https://golf.example/members?q=\"ä\"").unwrap(),

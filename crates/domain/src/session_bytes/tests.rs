@@ -4,13 +4,18 @@ use rstest::rstest;
 use super::*;
 use crate::{CookieUrl, Login, SetCookieLines};
 
+fn attributes(subject: Option<&str>, label: Option<&str>) -> SessionAttributes {
+    let subject = subject.map(|text| SessionAttributes::of_subject(text.parse().unwrap()));
+    SessionAttributes {
+        label: label.map(|text| text.parse().unwrap()),
+        ..subject.unwrap_or_default()
+    }
+}
+
 fn session(subject: Option<&str>, label: Option<&str>) -> Session {
     let cookies = Cookies::from_pairs([("SESSIONID", "a1b2c3"), ("lang", "grün; ⛳")]).unwrap();
     let login = Login {
-        attributes: SessionAttributes {
-            subject: subject.map(|text| text.parse().unwrap()),
-            label: label.map(|text| text.parse().unwrap()),
-        },
+        attributes: attributes(subject, label),
         ..Login::new(cookies, "https://golf.example/members".parse().unwrap())
     };
     Session::new(login, from_micros(1_768_473_000_123_456).unwrap(), None)
@@ -160,10 +165,7 @@ proptest! {
             base_url: BaseUrl::new(format!("https://golf.example{path}")).unwrap(),
             created_at: from_micros(micros).unwrap(),
             absolute_end: lifetime.map(|lifetime| from_micros(micros + lifetime).unwrap()),
-            attributes: SessionAttributes {
-                subject: subject.map(|text| text.parse().unwrap()),
-                label: label.map(|text| text.parse().unwrap()),
-            },
+            attributes: attributes(subject.as_deref(), label.as_deref()),
         };
         prop_assert_eq!(Session::from_bytes(&session.to_bytes()), Ok(session));
     }

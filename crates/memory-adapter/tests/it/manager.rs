@@ -26,10 +26,9 @@ fn create_manager() -> Sessions {
 fn login_of(subject: Option<&str>) -> Login {
     let cookies = Cookies::new([("SESSIONID".to_owned(), "a1b2c3".to_owned())]).unwrap();
     Login {
-        attributes: SessionAttributes {
-            subject: subject.map(|subject| subject.parse().unwrap()),
-            label: None,
-        },
+        attributes: subject
+            .map(|subject| SessionAttributes::of_subject(subject.parse().unwrap()))
+            .unwrap_or_default(),
         ..Login::new(cookies, BaseUrl::new("https://golf.example").unwrap())
     }
 }

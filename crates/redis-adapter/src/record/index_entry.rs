@@ -199,8 +199,8 @@ mod tests {
             created_at,
             absolute_end: Some(created_at + time::Duration::DAY),
             attributes: SessionAttributes {
-                subject: Some(subject.clone()),
                 label: Some("Jörgs Telefon".parse().unwrap()),
+                ..SessionAttributes::of_subject(subject.clone())
             },
         };
         let plain = Key::named("x");

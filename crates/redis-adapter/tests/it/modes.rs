@@ -80,8 +80,8 @@ pub(crate) async fn store_session_of<R: SessionRepository>(
 pub(crate) fn login_of(subject: &str) -> Login {
     Login {
         attributes: SessionAttributes {
-            subject: Some(subject.parse().unwrap()),
             label: Some("telephone".parse().unwrap()),
+            ..SessionAttributes::of_subject(subject.parse().unwrap())
         },
         ..Login::new(cookies(), base_url())
     }

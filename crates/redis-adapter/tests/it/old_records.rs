@@ -42,12 +42,13 @@ impl OldSession {
         let cookies = Cookies::new(cookies.map(|[name, value]| (name, value))).unwrap();
         let created_at = OffsetDateTime::parse(text("created_at"), &Rfc3339).unwrap();
         let lifetime = recorded["max_lifetime"].as_u64().filter(|_| has_stored_end);
+        let subject = recorded["subject"]
+            .as_str()
+            .map(|text| SessionAttributes::of_subject(text.parse().unwrap()));
         let login = Login {
             attributes: SessionAttributes {
-                subject: recorded["subject"]
-                    .as_str()
-                    .map(|text| text.parse().unwrap()),
                 label: recorded["label"].as_str().map(|text| text.parse().unwrap()),
+                ..subject.unwrap_or_default()
             },
             ..Login::new(cookies, BaseUrl::new(text("base_url")).unwrap())
         };

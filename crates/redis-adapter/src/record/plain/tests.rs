@@ -126,8 +126,8 @@ fn cookie_attributes_are_ignored_if_another_program_has_changed_the_value(
 fn unencrypted_record_contains_the_subject_and_label_of_the_session() {
     let named = Session {
         attributes: SessionAttributes {
-            subject: Some("member-4711".parse().unwrap()),
             label: Some("Jörg".parse().unwrap()),
+            ..SessionAttributes::of_subject("member-4711".parse().unwrap())
         },
         ..session(&[("a", "1")], "https://golf.example", 0)
     };

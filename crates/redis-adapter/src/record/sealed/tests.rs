@@ -108,8 +108,10 @@ fn end_of_absolute_lifetime_is_unchanged_after_encryption_and_decryption() {
 fn with(subject: Option<&str>, label: Option<&str>) -> Session {
     Session {
         attributes: SessionAttributes {
-            subject: subject.map(|text| text.parse().unwrap()),
             label: label.map(|text| text.parse().unwrap()),
+            ..subject
+                .map(|text| SessionAttributes::of_subject(text.parse().unwrap()))
+                .unwrap_or_default()
         },
         ..session()
     }
