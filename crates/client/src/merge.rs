@@ -84,14 +84,18 @@ impl<'a> MergeCookies<'a> {
     /// sent. Without this check, a late answer to a request with an old value could remove a newer
     /// value.
     ///
-    /// A value is a text, or `None` for a cookie without a value.
+    /// A value is a text, or `None` for a cookie without a value. If a name occurs several times, the
+    /// first value counts: in a `Cookie` header field, it is the value of the cookie with the longest
+    /// path.
     pub fn sent<V>(mut self, cookies: impl IntoIterator<Item = (&'a str, V)>) -> Self
     where
         V: Into<Option<&'a str>>,
     {
-        let cookies = cookies.into_iter();
-        let cookies = cookies.map(|(name, value)| (name, value.into()));
-        self.body.sent = Some(cookies.collect());
+        let mut sent = IndexMap::new();
+        for (name, value) in cookies {
+            sent.entry(name).or_insert_with(|| value.into());
+        }
+        self.body.sent = Some(sent);
         self
     }
 

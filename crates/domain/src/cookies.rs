@@ -270,6 +270,9 @@ mod tests;
 mod merge_tests;
 
 #[cfg(test)]
+mod base_url_change_tests;
+
+#[cfg(test)]
 mod merge_limit_tests;
 
 #[cfg(test)]

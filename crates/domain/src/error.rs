@@ -124,6 +124,20 @@ impl RepositoryError {
         }
     }
 
+    /// Returns `true` if the operation may have been carried out in spite of the error, or if another
+    /// instance may be able to carry it out. A caller that repeats the operation must then continue
+    /// it, and must not begin it again.
+    #[must_use]
+    pub fn may_be_completed(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::NewerRecord { .. } => true,
+            Self::Misconfigured { .. }
+            | Self::Full { .. }
+            | Self::Corrupt { .. }
+            | Self::CorruptIndex { .. } => false,
+        }
+    }
+
     /// Returns the class of the error as a label for metrics, such as `unavailable`.
     #[must_use]
     pub fn class(&self) -> &'static str {
@@ -234,19 +248,26 @@ mod tests {
     }
 
     #[rstest]
-    #[case::unavailable(RepositoryError::unavailable("timed out"), "unavailable", true)]
-    #[case::misconfigured(RepositoryError::misconfigured("refused"), "misconfigured", false)]
-    #[case::full(RepositoryError::full("at capacity"), "full", false)]
-    #[case::corrupt(corrupt(), "corrupt", false)]
-    #[case::corrupt_index(RepositoryError::corrupt_index("a text"), "corrupt_index", false)]
-    #[case::newer_record(RepositoryError::newer_record("version 9"), "newer_record", false)]
-    fn only_an_unavailable_store_is_an_outage(
+    #[case::unavailable(RepositoryError::unavailable("timed out"), "unavailable", true, true)]
+    #[case::misconfigured(RepositoryError::misconfigured("no"), "misconfigured", false, false)]
+    #[case::full(RepositoryError::full("at capacity"), "full", false, false)]
+    #[case::corrupt(corrupt(), "corrupt", false, false)]
+    #[case::corrupt_index(RepositoryError::corrupt_index("a"), "corrupt_index", false, false)]
+    #[case::newer_record(
+        RepositoryError::newer_record("version 9"),
+        "newer_record",
+        false,
+        true
+    )]
+    fn error_has_a_class_and_says_if_the_store_is_down_and_if_the_operation_may_be_completed(
         #[case] error: RepositoryError,
         #[case] class: &str,
         #[case] is_outage: bool,
+        #[case] may_be_completed: bool,
     ) {
         assert_eq!(error.class(), class);
         assert_eq!(error.is_outage(), is_outage);
+        assert_eq!(error.may_be_completed(), may_be_completed);
     }
 
     #[rstest]

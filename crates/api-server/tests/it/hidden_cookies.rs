@@ -13,9 +13,9 @@ use crate::{
 
 const SECRET: &str = "s3cret-value";
 
-async fn app(store: Store) -> TestApp {
+async fn app() -> TestApp {
     let builder = TestApp::builder().with(|settings| settings.hide_cookies = true);
-    builder.spawn(store).await
+    builder.spawn(Store::Memory).await
 }
 
 async fn log_in(app: &TestApp) -> String {
@@ -48,12 +48,9 @@ async fn hidden(app: &TestApp, method: Method, path: &str, token: &str, body: Va
     serde_json::from_str(&text).unwrap()
 }
 
-#[rstest]
 #[tokio::test]
-async fn responses_contain_cookie_names_instead_of_values_if_cookies_are_hidden(
-    #[values(Store::Memory, Store::Redis)] store: Store,
-) {
-    let app = app(store).await;
+async fn responses_contain_cookie_names_instead_of_values_if_cookies_are_hidden() {
+    let app = app().await;
     let token = log_in(&app).await;
     let session = hidden(&app, Method::GET, "/v1/session", &token, Value::Null).await;
     assert_eq!(
@@ -98,11 +95,8 @@ async fn responses_contain_cookie_names_instead_of_values_if_cookies_are_hidden(
     }
 }
 
-#[rstest]
 #[tokio::test]
-async fn no_list_introspection_problem_or_site_answer_contains_the_value_of_a_hidden_cookie(
-    #[values(Store::Memory, Store::Redis)] store: Store,
-) {
+async fn no_list_introspection_problem_or_site_answer_contains_the_value_of_a_hidden_cookie() {
     let answer = "HTTP/1.1 200 OK\r\nSet-Cookie: SESSIONID=s3cret-new; Path=/\r\n\
          Content-Length: 2\r\n\r\nok";
     let site = TestSite::answering(answer).await;
@@ -110,7 +104,7 @@ async fn no_list_introspection_problem_or_site_answer_contains_the_value_of_a_hi
         gateway(settings);
         settings.hide_cookies = true;
     });
-    let app = builder.spawn(store).await;
+    let app = builder.spawn(Store::Memory).await;
     let cookies = json!({"SESSIONID": SECRET});
     let login = json!({"cookies": cookies, "base_url": site.url(), "subject": "member"});
     let created: Value = app.post_session(&login).await.json().await.unwrap();
@@ -163,7 +157,7 @@ async fn get_session_with_attributes_true_returns_400_if_cookies_are_hidden(
     #[case] query: &str,
     #[case] status: u16,
 ) {
-    let app = app(Store::Memory).await;
+    let app = app().await;
     let token = log_in(&app).await;
     let request = app.request(Method::GET, &format!("/v1/session{query}"));
     let response = request.bearer_auth(&token).send().await.unwrap();

@@ -33,8 +33,16 @@ impl HookedRepository {
         F: Future<Output = ()> + Send + 'static,
     {
         Self {
-            inner: MemoryRepository::default(),
             hook: Arc::new(move |token| Box::pin(hook(token))),
+            ..Self::without_hook(MemoryRepository::default())
+        }
+    }
+
+    /// Creates a repository that forwards each call to `inner`.
+    pub(crate) fn without_hook(inner: MemoryRepository) -> Self {
+        Self {
+            inner,
+            hook: Arc::new(|_| Box::pin(async {})),
             is_contended: Arc::default(),
         }
     }
@@ -50,7 +58,7 @@ impl HookedRepository {
     pub(crate) fn contended_while(is_contended: &Arc<AtomicBool>) -> Self {
         Self {
             is_contended: Arc::clone(is_contended),
-            ..Self::new(|_| async {})
+            ..Self::without_hook(MemoryRepository::default())
         }
     }
 }

@@ -22,10 +22,10 @@ fn limit_of_invalid_tokens(burst: u32) -> Option<InvalidTokenLimit> {
     })
 }
 
-async fn start_app(burst: u32, store: Store) -> TestApp {
+async fn start_app(burst: u32) -> TestApp {
     TestApp::builder()
         .with(|settings| settings.invalid_token_limit = limit_of_invalid_tokens(burst))
-        .spawn(store)
+        .spawn(Store::Memory)
         .await
 }
 
@@ -55,9 +55,8 @@ async fn get_from(app: &TestApp, forwarded_for: &str, token: &str) -> StatusCode
 async fn invalid_token_from_an_address_over_the_limit_of_invalid_tokens_returns_429(
     #[case] method: Method,
     #[case] path: &str,
-    #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
-    let app = start_app(3, store).await;
+    let app = start_app(3).await;
     for token in [
         generate_unknown_token(),
         MALFORMED.to_owned(),
@@ -76,7 +75,7 @@ async fn invalid_token_from_an_address_over_the_limit_of_invalid_tokens_returns_
 
 #[tokio::test]
 async fn valid_token_is_accepted_while_the_client_address_is_over_the_limit_of_invalid_tokens() {
-    let app = start_app(1, Store::Memory).await;
+    let app = start_app(1).await;
     let token = app.log_in().await;
     for _ in 0..5 {
         app.get_session(MALFORMED).await;
@@ -112,7 +111,7 @@ async fn valid_token_renews_the_idle_timeout_while_its_client_address_is_over_th
 
 #[tokio::test]
 async fn missing_or_malformed_authorization_header_does_not_count_as_an_invalid_token() {
-    let app = start_app(1, Store::Memory).await;
+    let app = start_app(1).await;
     for _ in 0..5 {
         let response = app.get("/v1/session").await;
         assert_problem(response, 401, "missing_token").await;
@@ -176,7 +175,7 @@ async fn default_limit_allows_a_burst_of_300_invalid_tokens() {
 
 #[tokio::test]
 async fn x_forwarded_for_from_an_untrusted_peer_is_ignored() {
-    let app = start_app(1, Store::Memory).await;
+    let app = start_app(1).await;
     assert_eq!(get_from(&app, "198.51.100.1", MALFORMED).await, 401);
     assert_eq!(get_from(&app, "198.51.100.2", MALFORMED).await, 429);
 }

@@ -46,15 +46,12 @@ async fn rotation_returns_a_new_token_and_invalidates_the_old_token(#[case] stor
     assert_eq!(app.log_out(new).await.status(), StatusCode::NO_CONTENT);
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn rotation_does_not_extend_the_absolute_lifetime(#[case] store: Store) {
+async fn rotation_does_not_extend_the_absolute_lifetime() {
     repeat_if_late(Duration::from_millis(900), async |pace| {
         let app = TestApp::builder()
             .policy(60, Some(pace.seconds(2)))
-            .spawn(store)
+            .spawn(Store::Memory)
             .await;
         let created: Value = app
             .post_session(&build_valid_body())
@@ -74,12 +71,9 @@ async fn rotation_does_not_extend_the_absolute_lifetime(#[case] store: Store) {
     .await;
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn exactly_one_of_10_concurrent_rotations_of_the_same_token_succeeds(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn exactly_one_of_10_concurrent_rotations_of_the_same_token_succeeds() {
+    let app = TestApp::spawn(Store::Memory).await;
     let old = app.log_in().await;
     let mut new = Vec::new();
     for response in join_all((0..10).map(|_| app.rotate(&old))).await {

@@ -123,14 +123,16 @@ fn server_on_a_non_loopback_address_without_service_clients_does_not_start() {
     use tee_session_api_server::{ApiSettings, Application};
     use tee_session_memory_adapter::MemoryRepository;
 
+    use crate::{hooked_repository::HookedRepository, test_app::TestRepository};
+
     let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
     let settings = ApiSettings {
         address,
         ..ApiSettings::default()
     };
-    let refused = Application::build(settings, MemoryRepository::default)
-        .err()
-        .unwrap();
+    let repository = HookedRepository::without_hook(MemoryRepository::default());
+    let build = move || TestRepository::left(repository.clone());
+    let refused = Application::build(settings, build).err().unwrap();
     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
 }
 

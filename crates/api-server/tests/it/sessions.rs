@@ -51,12 +51,9 @@ async fn full_session_lifecycle_create_get_ttl_and_delete_succeeds(#[case] store
     }
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn store_session_returns_uuid_token(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn store_session_returns_uuid_token() {
+    let app = TestApp::spawn(Store::Memory).await;
     let response = app.post_session(&build_valid_body()).await;
     assert_eq!(response.status(), StatusCode::CREATED);
     assert_eq!(response.headers()["cache-control"], "no-store");
@@ -99,15 +96,12 @@ async fn cookies_are_returned_in_the_order_in_which_they_were_sent() {
     );
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn expired_session_returns_401(#[case] store: Store) {
+async fn expired_session_returns_401() {
     repeat_if_late(Duration::from_millis(1_000), async |pace| {
         let app = TestApp::builder()
             .policy(pace.seconds(1), None)
-            .spawn(store)
+            .spawn(Store::Memory)
             .await;
         let token = app.log_in().await;
         assert_eq!(app.get_session(&token).await.status(), StatusCode::OK);
@@ -117,17 +111,12 @@ async fn expired_session_returns_401(#[case] store: Store) {
     .await;
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn sliding_window_ttl_is_refreshed_by_get_session_but_not_by_get_session_ttl(
-    #[case] store: Store,
-) {
+async fn sliding_window_ttl_is_refreshed_by_get_session_but_not_by_get_session_ttl() {
     repeat_if_late(Duration::from_millis(800), async |pace| {
         let app = TestApp::builder()
             .policy(pace.seconds(2), None)
-            .spawn(store)
+            .spawn(Store::Memory)
             .await;
         let token = app.log_in().await;
         for _ in 0..3 {
@@ -143,12 +132,9 @@ async fn sliding_window_ttl_is_refreshed_by_get_session_but_not_by_get_session_t
     .await;
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn multiple_concurrent_sessions_keep_their_own_cookies(#[case] store: Store) {
-    let app = TestApp::spawn(store).await;
+async fn multiple_concurrent_sessions_keep_their_own_cookies() {
+    let app = TestApp::spawn(Store::Memory).await;
     let app = &app;
     let sessions = (0..100).map(|n| async move {
         let value = format!("value-{n}");
@@ -166,17 +152,12 @@ async fn multiple_concurrent_sessions_keep_their_own_cookies(#[case] store: Stor
     assert_eq!(tokens.len(), 100);
 }
 
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn session_in_use_ends_at_expires_at_when_its_absolute_lifetime_is_over(
-    #[case] store: Store,
-) {
+async fn session_in_use_ends_at_expires_at_when_its_absolute_lifetime_is_over() {
     repeat_if_late(Duration::from_millis(500), async |pace| {
         let app = TestApp::builder()
             .policy(60, Some(pace.seconds(2)))
-            .spawn(store)
+            .spawn(Store::Memory)
             .await;
         let created: Value = app
             .post_session(&build_valid_body())
@@ -200,16 +181,13 @@ async fn session_in_use_ends_at_expires_at_when_its_absolute_lifetime_is_over(
 
 /// Checks `expires_at` before and after an access. Before the access, the idle timeout ends earlier
 /// than the absolute lifetime. After the access, the absolute lifetime ends earlier.
-#[rstest]
-#[case::memory(Store::Memory)]
-#[case::redis(Store::Redis)]
 #[tokio::test]
-async fn expires_at_is_the_earlier_of_idle_timeout_and_absolute_lifetime(#[case] store: Store) {
+async fn expires_at_is_the_earlier_of_idle_timeout_and_absolute_lifetime() {
     repeat_if_late(Duration::from_millis(1_500), async |pace| {
         let (idle_timeout, lifetime) = (pace.seconds(4), pace.seconds(6));
         let app = TestApp::builder()
             .policy(idle_timeout, Some(lifetime))
-            .spawn(store)
+            .spawn(Store::Memory)
             .await;
         let seconds_after = |earlier: &Value, later: &Value| {
             (parse_time(later) - parse_time(earlier)).as_seconds_f64()

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tee_session_api_server::{
     ApiSettings, Application, InvalidTokenLimit, ServiceClients, StoreKind,
 };
-use tee_session_domain::{SessionPolicy, SessionRepository};
+use tee_session_domain::{Either, SessionPolicy};
 use tee_session_memory_adapter::MemoryRepository;
 use tee_session_redis_adapter::{RedisRepository, RedisSettings};
 use tee_session_test_support::{TestRedis, eventually};
@@ -25,19 +25,25 @@ use tokio::{
     time::timeout,
 };
 
+use crate::hooked_repository::HookedRepository;
+
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Timeout of calls to the store in the tests that do not test timeouts. On a busy machine, a reply
 /// may take longer than the default of 500 ms.
 const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Kind of session store: in memory (embedded) or Redis. Behaviour that depends on the store is
-/// tested with both kinds.
+/// Kind of session store: in memory (embedded) or Redis. The contract suite shows that both kinds
+/// behave alike, so only a few tests run with both.
 #[derive(Clone, Copy)]
 pub(crate) enum Store {
     Memory,
     Redis,
 }
+
+/// Repository of all test applications. With one type for both kinds of stores, the application is
+/// compiled only once.
+pub(crate) type TestRepository = Either<HookedRepository, RedisRepository>;
 
 /// A running application on a free port, and an HTTP client that sends requests to the application.
 pub(crate) struct TestApp {
@@ -109,14 +115,16 @@ impl Builder {
 
     fn spawn_on_memory(self) -> TestApp {
         let memory = self.memory.clone();
-        self.spawn_on(memory)
+        self.spawn_on(HookedRepository::without_hook(memory))
     }
 
     /// Starts the application with `repository`, which all workers share. Does not wait until the
     /// application is ready.
-    pub(crate) fn spawn_on<R: SessionRepository + Clone>(self, repository: R) -> TestApp {
+    pub(crate) fn spawn_on(self, repository: HookedRepository) -> TestApp {
         let settings = self.settings;
-        TestApp::run(move || Application::build(settings, move || repository.clone()))
+        TestApp::run(move || {
+            Application::build(settings, move || TestRepository::left(repository.clone()))
+        })
     }
 
     /// Starts the application with the Redis server at `url`. The timeout of a Redis command is the
@@ -135,7 +143,11 @@ impl Builder {
             allow_anonymous_clients: true,
             ..self.settings
         };
-        TestApp::run(move || Application::build(settings, move || RedisRepository::connect(&redis)))
+        TestApp::run(move || {
+            Application::build(settings, move || {
+                TestRepository::right(RedisRepository::connect(&redis))
+            })
+        })
     }
 }
 

@@ -271,7 +271,7 @@ async fn update_with_an_etag_sends_the_if_match_header() {
 }
 
 #[tokio::test]
-async fn merge_sends_set_cookie_lines_date_and_sent_cookies_and_returns_the_ignored_lines() {
+async fn merge_sends_lines_date_and_the_first_sent_value_of_a_name_and_returns_ignored_lines() {
     let mut merged = build_session();
     merged["ignored"] = json!([{"index": 1, "reason": "domain"}]);
     let server = ScriptedServer::start([Step::json(200, &merged)]).await;
@@ -280,9 +280,11 @@ async fn merge_sends_set_cookie_lines_date_and_sent_cookies_and_returns_the_igno
     let merge = client
         .session(&token)
         .merge_cookies("https://golf.example/book", lines);
-    let merge = merge
-        .date("Thu, 15 Jan 2026 10:30:00 GMT")
-        .sent([("a", Some("0")), ("flag", None)]);
+    let merge = merge.date("Thu, 15 Jan 2026 10:30:00 GMT").sent([
+        ("a", Some("0")),
+        ("flag", None),
+        ("a", Some("of the root")),
+    ]);
     let merged = merge.if_match(&etag).send().await.unwrap();
     assert_eq!(merged.session.cookies, build_cookies());
     let ignored = &merged.ignored[0];

@@ -25,20 +25,20 @@ pub(super) fn set_cookie(url: &str, lines: &[&str]) -> SetCookieLines {
 }
 
 /// Merges the `Set-Cookie` lines of an answer from [`LOGIN_URL`]. Panics if a line is ignored.
-fn merge(cookies: &Cookies, lines: &[&str]) -> Cookies {
+pub(super) fn merge(cookies: &Cookies, lines: &[&str]) -> Cookies {
     let merged = cookies.merged(&set_cookie(LOGIN_URL, lines), &base_url(), NOW);
     assert!(merged.ignored.is_empty(), "{:?}", merged.ignored);
     merged.cookies.unwrap_or_else(|| cookies.clone())
 }
 
-fn pairs(cookies: &Cookies) -> Vec<(&str, &str)> {
+pub(super) fn pairs(cookies: &Cookies) -> Vec<(&str, &str)> {
     let cookies = cookies.iter();
     cookies
         .map(|(name, value)| (name, value.unwrap()))
         .collect()
 }
 
-fn others(cookies: &Cookies) -> Vec<(&str, &str, &str)> {
+pub(super) fn others(cookies: &Cookies) -> Vec<(&str, &str, &str)> {
     let others = cookies.others().iter();
     others
         .map(|other| {
@@ -100,6 +100,18 @@ fn cookie_without_attributes_is_kept_if_the_site_sets_its_namesake_for_another_p
     assert_eq!(header(&merged, url).unwrap(), "sid=forum; sid=login");
     let removed = merge(&merged, &["sid=; Path=/forum; Max-Age=0"]);
     assert_eq!(removed, login);
+}
+
+#[rstest]
+#[case::from_the_folder_of_the_removed_cookie("https://www.golf.example/forum/7", true)]
+#[case::from_elsewhere("https://www.golf.example/members/login.php", false)]
+fn cookie_without_attributes_may_have_the_path_of_the_request_so_a_removal_for_it_counts(
+    #[case] url: &str,
+    #[case] is_removed: bool,
+) {
+    let lines = set_cookie(url, &["sid=; Path=/forum; Max-Age=0"]);
+    let merged = flat(&[("sid", "login")]).merged(&lines, &base_url(), NOW);
+    assert_eq!(merged.cookies.is_some(), is_removed);
 }
 
 /// If several cookies have the same name, the flat map contains the one that is sent to the base
@@ -555,17 +567,4 @@ fn patch_sets_a_cookie_without_attributes_and_removes_its_namesakes() {
     let removed = stored.changed([("sid", None)], &base_url());
     assert_eq!(pairs(&removed), [("b", "1")]);
     assert!(removed.others().is_empty());
-}
-
-#[test]
-fn changed_base_url_selects_other_cookies_for_the_flat_map() {
-    let stored = merge(
-        &Cookies::default(),
-        &["sid=1; Path=/members", "sid=2; Path=/admin"],
-    );
-    assert_eq!(pairs(&stored), [("sid", "1")]);
-    let admin = BaseUrl::new("https://www.golf.example/admin/").unwrap();
-    let changed = stored.changed([], &admin);
-    assert_eq!(pairs(&changed), [("sid", "2")]);
-    assert_eq!(others(&changed), [("sid", "1", "/members")]);
 }

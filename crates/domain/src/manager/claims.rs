@@ -17,8 +17,8 @@ use time::OffsetDateTime;
 use super::{NewSession, SessionManager};
 use crate::{
     BeginOutcome, EntityTag, ErrorChain, IdempotencyRecord, IdempotencyState, IdempotencyStore,
-    IdempotentRequest, IdempotentResult, RepositoryError, Revision, SessionError,
-    SessionRepository, SessionToken, VersionedRecord, clock::to_signed,
+    IdempotentRequest, IdempotentResult, Revision, SessionError, SessionRepository, SessionToken,
+    VersionedRecord, clock::to_signed,
 };
 
 /// Lifetime of an idempotency record after each change. A client can repeat a request within this
@@ -331,9 +331,5 @@ impl<R: SessionRepository> SessionManager<R> {
 /// Returns `true` if the operation may have succeeded despite `error`, or if another instance may
 /// be able to complete the operation. In both cases, the idempotency record is kept.
 pub(super) fn may_be_completed(error: &SessionError) -> bool {
-    use RepositoryError::{NewerRecord, Unavailable};
-    matches!(
-        error,
-        SessionError::Repository(Unavailable { .. } | NewerRecord { .. })
-    )
+    matches!(error, SessionError::Repository(error) if error.may_be_completed())
 }

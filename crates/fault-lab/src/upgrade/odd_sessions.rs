@@ -16,7 +16,7 @@ struct Sample {
     is_read_by_old: bool,
 }
 
-fn samples() -> [Sample; 7] {
+fn samples() -> [Sample; 10] {
     let sample = |name, cookies, is_read_by_old| Sample {
         name,
         cookies,
@@ -34,14 +34,23 @@ fn samples() -> [Sample; 7] {
             true,
         ),
         sample("no cookies", json!({}), true),
+        // The old binary reads any number of cookies. Its limit of 50 cookies applies only to
+        // requests that create or change a session.
+        sample(
+            "60 cookies",
+            (0..60).map(|n| (format!("cookie-{n}"), "1")).collect(),
+            true,
+        ),
         sample(
             "no value",
             json!({"flag": null, "SESSIONID": "a1b2c3"}),
             false,
         ),
         sample("TAB", json!({"a": "x\ty"}), false),
-        sample("U+0085", json!({"a": "x\u{85}"}), false),
+        sample("U+0085 in a value", json!({"a": "x\u{85}"}), false),
+        sample("U+0085 in a name", json!({"a\u{85}": "x"}), false),
         of_subject("visible ASCII subject", "auth0|4711", true),
+        of_subject("subject with a space", "Ann Smith", false),
         of_subject("Unicode subject", "J\u{f6}rg M\u{fc}ller", false),
     ]
 }

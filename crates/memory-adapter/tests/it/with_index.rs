@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use tee_session_domain::{
-    InsertOutcome, MoveOutcome, RepositoryError, Revision, Session, SessionRepository,
-    SessionToken, SessionWithTtl, SubjectIndex, SwapOutcome, VersionedSession,
-};
+use tee_session_domain::{RepositoryError, SessionRepository, SubjectIndex, for_each_operation};
 use tee_session_memory_adapter::MemoryRepository;
-use time::OffsetDateTime;
 
 /// Stores sessions in memory, and their index entries in `index`.
 #[derive(Clone)]
@@ -22,82 +18,41 @@ impl<I> WithIndex<I> {
     }
 }
 
-impl<I: SubjectIndex> SessionRepository for WithIndex<I> {
-    type Subjects = I;
-    type Idempotency = <MemoryRepository as SessionRepository>::Idempotency;
+/// Implements [`SessionRepository`] for [`WithIndex`] by forwarding every operation.
+macro_rules! forward_operations {
+    (
+        $(async $group:ident {
+            $(fn $operation:ident($($name:ident: $type:ty),*) -> $outcome:ty;)*
+        })*
+        values { $(fn $value:ident($($argument:ident: $argument_type:ty),*) -> $result:ty;)* }
+    ) => {
+        impl<I: SubjectIndex> SessionRepository for WithIndex<I> {
+            type Subjects = I;
+            type Idempotency = <MemoryRepository as SessionRepository>::Idempotency;
 
-    async fn insert(
-        &self,
-        token: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<InsertOutcome, RepositoryError> {
-        self.inner.insert(token, session, ttl).await
-    }
+            fn subjects(&self) -> &I {
+                &self.index
+            }
 
-    async fn load_and_touch(
-        &self,
-        token: &SessionToken,
-        ttl: Duration,
-    ) -> Result<Option<Session>, RepositoryError> {
-        self.inner.load_and_touch(token, ttl).await
-    }
+            fn idempotency(&self) -> &Self::Idempotency {
+                self.inner.idempotency()
+            }
 
-    async fn load_with_ttl(
-        &self,
-        token: &SessionToken,
-    ) -> Result<Option<SessionWithTtl>, RepositoryError> {
-        self.inner.load_with_ttl(token).await
-    }
+            $($(
+                async fn $operation(
+                    &self $(, $name: $type)*
+                ) -> Result<$outcome, RepositoryError> {
+                    self.inner.$operation($($name),*).await
+                }
+            )*)*
 
-    async fn remove(&self, token: &SessionToken) -> Result<bool, RepositoryError> {
-        self.inner.remove(token).await
-    }
-
-    async fn load_for_update(
-        &self,
-        token: &SessionToken,
-        touch: Option<Duration>,
-    ) -> Result<Option<VersionedSession>, RepositoryError> {
-        self.inner.load_for_update(token, touch).await
-    }
-
-    async fn compare_and_swap(
-        &self,
-        token: &SessionToken,
-        seen: &Revision,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<SwapOutcome, RepositoryError> {
-        self.inner.compare_and_swap(token, seen, session, ttl).await
-    }
-
-    async fn move_to_new_token(
-        &self,
-        from: &SessionToken,
-        seen: &Revision,
-        to: &SessionToken,
-        session: &Session,
-        ttl: Duration,
-    ) -> Result<MoveOutcome, RepositoryError> {
-        self.inner
-            .move_to_new_token(from, seen, to, session, ttl)
-            .await
-    }
-
-    fn subjects(&self) -> &I {
-        &self.index
-    }
-
-    fn idempotency(&self) -> &Self::Idempotency {
-        self.inner.idempotency()
-    }
-
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        self.inner.ping().await
-    }
-
-    fn now(&self) -> OffsetDateTime {
-        self.inner.now()
-    }
+            $(
+                fn $value(&self $(, $argument: $argument_type)*) -> $result {
+                    self.inner.$value($($argument),*)
+                }
+            )*
+        }
+    };
 }
+
+for_each_operation! { forward_operations }

@@ -42,7 +42,7 @@ mod clustered {
 
     tee_session_domain::contract_suite! {
         test = #[tokio::test],
-        harness = RealCluster::start(StorageFormat::Sealed).await,
+        harness = RealRedis::start_cluster(StorageFormat::Sealed).await,
     }
 }
 
@@ -51,79 +51,39 @@ mod clustered_plain {
 
     tee_session_domain::contract_suite! {
         test = #[tokio::test],
-        harness = RealCluster::start(StorageFormat::Plain).await,
+        harness = RealRedis::start_cluster(StorageFormat::Plain).await,
     }
 }
 
-struct RealCluster {
-    cluster: Mutex<RedisCluster>,
-    repository: RedisRepository,
-}
-
-impl RealCluster {
-    async fn start(format: StorageFormat) -> Self {
-        let cluster = RedisCluster::start(2, 0).await;
-        let settings = settings(&cluster.url()).with_storage_format(format);
-        let repository = connect_with(&settings).await;
-        Self {
-            cluster: Mutex::new(cluster),
-            repository,
-        }
-    }
-}
-
-impl Harness for RealCluster {
-    type Repository = RedisRepository;
-
-    fn repository(&self) -> RedisRepository {
-        self.repository.clone()
-    }
-
-    /// Sleeps for `duration`. Redis expires keys by the clock of its server, which cannot be
-    /// advanced.
-    async fn pass(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-
-    async fn lose_store(&self) -> bool {
-        let mut cluster = self.cluster.lock().await;
-        for n in 0..2 {
-            cluster.node_mut(n).kill().await;
-        }
-        true
-    }
-
-    async fn hang_store(&self) -> bool {
-        let cluster = self.cluster.lock().await;
-        for n in 0..2 {
-            cluster.node(n).pause();
-        }
-        true
-    }
-
-    async fn damage(&self, token: &SessionToken) -> bool {
-        let cluster = self.cluster.lock().await;
-        for key in keys_of(&self.repository, token) {
-            let primary = cluster.node(cluster.primary_of(&key));
-            let command = ["SET", &key, "not a session", "XX", "KEEPTTL"];
-            primary.command(&command).await;
-        }
-        true
-    }
+/// Redis servers of a harness. With one harness type for both kinds, the rules are compiled only
+/// once.
+enum Servers {
+    Single(TestRedis),
+    Cluster(RedisCluster),
 }
 
 struct RealRedis {
-    server: Mutex<TestRedis>,
+    servers: Mutex<Servers>,
     repository: RedisRepository,
 }
 
 impl RealRedis {
     async fn start(choose: impl FnOnce(RedisSettings) -> RedisSettings) -> Self {
         let server = TestRedis::start().await;
-        let repository = connect_with(&choose(settings(server.url()))).await;
+        let settings = choose(settings(server.url()));
+        Self::connect(Servers::Single(server), &settings).await
+    }
+
+    async fn start_cluster(format: StorageFormat) -> Self {
+        let cluster = RedisCluster::start(2, 0).await;
+        let settings = settings(&cluster.url()).with_storage_format(format);
+        Self::connect(Servers::Cluster(cluster), &settings).await
+    }
+
+    async fn connect(servers: Servers, settings: &RedisSettings) -> Self {
         Self {
-            server: Mutex::new(server),
-            repository,
+            servers: Mutex::new(servers),
+            repository: connect_with(settings).await,
         }
     }
 }
@@ -142,19 +102,39 @@ impl Harness for RealRedis {
     }
 
     async fn lose_store(&self) -> bool {
-        self.server.lock().await.lose().await;
+        match &mut *self.servers.lock().await {
+            Servers::Single(server) => server.lose().await,
+            Servers::Cluster(cluster) => {
+                for n in 0..2 {
+                    cluster.node_mut(n).kill().await;
+                }
+            }
+        }
         true
     }
 
     async fn hang_store(&self) -> bool {
-        self.server.lock().await.hang().await;
+        match &mut *self.servers.lock().await {
+            Servers::Single(server) => server.hang().await,
+            Servers::Cluster(cluster) => {
+                for n in 0..2 {
+                    cluster.node(n).pause();
+                }
+            }
+        }
         true
     }
 
     async fn damage(&self, token: &SessionToken) -> bool {
-        let server = self.server.lock().await;
         for key in keys_of(&self.repository, token) {
-            server.overwrite(&key, "not a session").await;
+            match &*self.servers.lock().await {
+                Servers::Single(server) => server.overwrite(&key, "not a session").await,
+                Servers::Cluster(cluster) => {
+                    let primary = cluster.node(cluster.primary_of(&key));
+                    let command = ["SET", &key, "not a session", "XX", "KEEPTTL"];
+                    primary.command(&command).await;
+                }
+            }
         }
         true
     }

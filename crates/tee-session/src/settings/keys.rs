@@ -25,6 +25,8 @@ pub(crate) struct Key {
     /// Further sentences about the setting. They follow the help text in `config/default.toml`.
     #[cfg_attr(not(test), expect(dead_code, reason = "only `generated` reads it"))]
     pub(crate) details: &'static str,
+    /// Name of the setting without which this setting has no effect.
+    pub(crate) only_with: Option<&'static str>,
     /// `true` if the value of the setting is secret. The value of a secret is never displayed. A
     /// secret can also be read from a file. The setting `<name>_file` contains the path of this
     /// file.
@@ -53,6 +55,7 @@ impl Key {
             range: None,
             help,
             details: "",
+            only_with: None,
             is_secret: false,
             is_list: false,
             flag_alias: None,
@@ -82,6 +85,16 @@ impl Key {
 
     const fn details(self, details: &'static str) -> Self {
         Self { details, ..self }
+    }
+
+    /// Declares that the setting has an effect only together with the setting `switch`. The switch
+    /// is a setting without a default, a boolean, or a number whose 0 means no limit. If the switch
+    /// is not set, false or 0, this setting causes a warning.
+    const fn only_with(self, switch: &'static str) -> Self {
+        Self {
+            only_with: Some(switch),
+            ..self
+        }
     }
 
     const fn alias(self, alias: &'static str) -> Self {
@@ -213,10 +226,12 @@ pub(crate) const KEYS: &[Key] = &[
         .details("The file is read again for each connection."),
     Key::new("redis_command_timeout_ms", "500", "MS", "Timeout of one Redis command; most responses are sent within twice this time, those of logins and rotations within about five times, and those of requests with the scope admin within 5 s").within(10..=60_000),
     Key::new("storage_format", "sealed", "FORMAT", "Format of records in Redis: sealed (encrypted with a key that is derived from the token) or plain (readable JSON)")
+        .only_with("redis_url")
         .details("Plain records are stored under session:<token>, in the format of the project's first \
             service (in Python). An instance with plain reads both formats, so that a roll-out of sealed can \
             be rolled back."),
     Key::new("accept_plain", "false", "BOOL", "With storage_format sealed: also read plain records, and seal each one when it is accessed")
+        .only_with("redis_url")
         .details("Use this during a migration. It is not possible with a cluster."),
     Key::new("token_format", "uuid", "FORMAT", "Format of new tokens: uuid (122 random bits) or opaque (256 random bits)")
         .details("Tokens of both formats are always accepted."),
@@ -229,44 +244,57 @@ pub(crate) const KEYS: &[Key] = &[
             client that changes base_url (PATCH) lets it send the cookies of the session to another host \
             in allowed_base_hosts. Only hide_cookies prevents this. Off, the path is answered with 404."),
     Key::new("upstream_allow_http", "false", "BOOL", "Let the gateway also call sites over http, on port 80")
+        .only_with("upstream_gateway")
         .details("Cookies and pages then travel unencrypted."),
     Key::unset("upstream_allowed_networks", r#"["10.20.30.0/29"]"#, "NETWORKS", "Addresses or networks that the gateway may connect to, at any port, although they are not public, separated by commas; not set: none")
+        .only_with("upstream_gateway")
         .list()
         .details("Without it, only public addresses are connected to, on port 443. Use it for a site in your \
             own network."),
     Key::unset("upstream_tls_ca_file", r#""/etc/tee-session/upstream-tls/ca.crt""#, "FILE", "Certificate authorities (PEM) that the gateway trusts; not set: those of the system")
+        .only_with("upstream_gateway")
         .details("The file is read at start. Certificates are always checked. If the system has no \
             authorities, a gateway that may not use http does not start."),
     Key::unset("upstream_user_agent", r#""Mozilla/5.0 (X11; Linux x86_64)""#, "TEXT", "User-Agent that the gateway sends in place of the one of the client; not set: the one of the client")
+        .only_with("upstream_gateway")
         .details("Some sites end a login whose User-Agent changes."),
     Key::unset("upstream_login_paths", r#"["/login"]"#, "PATHS", "Paths of the login pages of the sites, separated by commas: a redirect to one of them shows that the login is over; not set: none")
+        .only_with("upstream_gateway")
         .list()
         .details("The client then gets 401 upstream_session_expired. A path is compared exactly, without \
             query, at whatever host. Requests for a login path are passed on, so list also the path to which \
             the form is sent."),
     Key::unset("upstream_expired_statuses", "[419]", "STATUSES", "Statuses of the sites that show that the login is over, separated by commas; not set: none")
+        .only_with("upstream_gateway")
         .list()
         .details("Statuses from 500 on are not possible, because they say nothing about the login. Requires \
             upstream_login_paths."),
     Key::unset("upstream_login_markers", r#"["id=\"login-form\""]"#, "TEXTS", "Texts that only the login pages of the sites contain, separated by commas; not set: none")
+        .only_with("upstream_gateway")
         .list()
         .details("They are searched in the first 64 KiB of each page of HTML or XML with the status 200, so \
             that a page is passed on when its start has arrived. Sites are then asked for gzip or no \
             compression. A text cannot contain a comma. Requires upstream_login_paths."),
     Key::new("upstream_response_timeout_ms", "30000", "MS", "Maximum time from sending a request to a site to the head of its answer")
+        .only_with("upstream_gateway")
         .within(100..=600_000)
         .details("After that, the answer is 504 and the outcome is unknown. Gateways in front of this service \
             need a longer timeout, and shutdown_timeout should be longer too."),
-    Key::new("upstream_max_request_bytes", "1048576", "BYTES", "Maximum size of the body of a request to a site").within(0..=1 << 30),
+    Key::new("upstream_max_request_bytes", "1048576", "BYTES", "Maximum size of the body of a request to a site")
+        .only_with("upstream_gateway")
+        .within(0..=1 << 30),
     Key::new("upstream_max_response_bytes", "16777216", "BYTES", "Maximum size of the answer of a site; 0: no limit")
+        .only_with("upstream_gateway")
         .within(0..=1 << 50)
         .details("An answer is passed on as it arrives, so its size needs no memory. If it exceeds the limit, \
             the response is 502 upstream_failed if the site announced the length; otherwise the connection to \
             the client ends."),
     Key::new("upstream_max_in_flight", "256", "N", "Maximum number of requests to sites in flight; a quarter of them may be under way to one site")
+        .only_with("upstream_gateway")
         .within(4..=100_000)
         .details("They do not count towards max_in_flight. Each one may need memory for its body."),
     Key::new("upstream_session_concurrency", "6", "N", "Maximum number of requests of one session to its site at the same time; further ones wait in order of arrival")
+        .only_with("upstream_gateway")
         .within(1..=1_000)
         .details("Set 1 for sites that change the cookie with each answer, and for JSF. The order holds \
             within one instance."),
@@ -294,10 +322,14 @@ pub(crate) const KEYS: &[Key] = &[
             The near cache requires redis_url (not a cluster), and a session_touch_interval above 0, for \
             example 60, because each TTL renewal invalidates the cached session on all instances."),
     Key::new("near_cache_max_stale_ms", "1000", "MILLISECONDS", "Maximum time that cached sessions are served after the last sign of life on the invalidation feed")
+        .only_with("near_cache")
         .within(100..=60_000)
         .details("A logout on another instance takes effect on this instance within this time."),
-    Key::new("near_cache_max_entries", "100000", "N", "Maximum number of sessions in the near cache").within(100..=10_000_000),
+    Key::new("near_cache_max_entries", "100000", "N", "Maximum number of sessions in the near cache")
+        .only_with("near_cache")
+        .within(100..=10_000_000),
     Key::new("near_cache_max_bytes", "67108864", "BYTES", "Maximum memory of the near cache")
+        .only_with("near_cache")
         .within(1_048_576..=1 << 36)
         .details("A cached session takes 500 to 700 bytes."),
     Key::new("session_max_lifetime", "0", "SECONDS", "Absolute lifetime of a session; 0: no limit")
@@ -307,7 +339,7 @@ pub(crate) const KEYS: &[Key] = &[
         .within(0..=1_000)
         .details("With simultaneous logins, a few more sessions may remain. Sessions without a subject are \
             not counted."),
-    Key::new("max_sessions_per_subject_action", "evict_oldest", "ACTION", "Action when a subject with max_sessions_per_subject sessions creates another: evict_oldest ends the oldest session, refuse answers 409"),
+    Key::new("max_sessions_per_subject_action", "evict_oldest", "ACTION", "Action when a subject with max_sessions_per_subject sessions creates another: evict_oldest ends the oldest session, refuse answers 409").only_with("max_sessions_per_subject"),
     Key::new("max_body_bytes", "65536", "BYTES", "Maximum size of a request body").within(1_024..=16_777_216),
     Key::new("max_in_flight", "4096", "N", "Maximum number of requests in flight; requests whose body is still arriving are counted separately, with the same maximum; further requests are answered with 503 at once")
         .within(1..=1_000_000)
@@ -326,16 +358,19 @@ pub(crate) const KEYS: &[Key] = &[
         .within(0..=1_000_000)
         .details("The addresses of one IPv6 network (/64) count as one address. Valid tokens are always \
             accepted."),
-    Key::new("invalid_token_burst", "300", "N", "Number of invalid tokens from one address that may arrive at once before invalid_token_limit applies").within(1..=1_000_000),
+    Key::new("invalid_token_burst", "300", "N", "Number of invalid tokens from one address that may arrive at once before invalid_token_limit applies")
+        .only_with("invalid_token_limit")
+        .within(1..=1_000_000),
     Key::unset("trusted_proxies", r#"["10.20.30.0/29", "fd00:20:30::/64"]"#, "NETWORKS", "Addresses or networks of proxies whose X-Forwarded-For is trusted, separated by commas; they must contain no other machine; not set: none")
         .list()
         .details("The invalid_token_limit then applies to the clients of the proxies, and not to the proxies \
             themselves. If a trusted proxy sends no client address, the request is not limited. Another \
             machine in these networks could claim any client address."),
-    Key::new("readiness_requires_store", "true", "BOOL", "true: /health/ready is 503 whenever the store is unavailable; false: only until it was first available"),
+    Key::new("readiness_requires_store", "true", "BOOL", "true: /health/ready is 503 whenever the store is unavailable; false: only until it was first available").only_with("redis_url"),
     Key::new("shutdown_delay", "0", "SECONDS", "Time to keep serving after SIGTERM, so that load balancers notice that /health/ready is 503").within(0..=3_600),
     Key::new("shutdown_timeout", "15", "SECONDS", "Time that requests in flight have to finish after shutdown_delay").within(1..=3_600),
     Key::new("metrics_host", "127.0.0.1", "HOST", "Address to serve /metrics on")
+        .only_with("metrics_port")
         .details("On a loopback address, requests whose Host header names another host are answered with 403."),
     Key::unset("metrics_port", "9000", "PORT", "Port to serve /metrics on; not set: no metrics").within(0..=65_535),
     Key::new("log_level", "INFO", "LEVEL", "Minimum severity of logged events: ERROR, WARN, INFO, DEBUG or TRACE")
@@ -349,14 +384,18 @@ pub(crate) const KEYS: &[Key] = &[
     Key::unset("traces_otlp_endpoint", r#""http://127.0.0.1:4318""#, "URL", "OpenTelemetry collector (OTLP over HTTP) that receives traces, such as http://127.0.0.1:4318; not set: no traces")
         .details("Spans are sent as protobuf."),
     Key::unset("traces_otlp_headers", r#""x-api-key=...""#, "NAME=VALUE", "Headers to send to the collector, separated by commas, such as its API key")
+        .only_with("traces_otlp_endpoint")
         .list()
         .secret()
         .details("The headers are name=value pairs, which are sent with each batch of spans. \
             traces_otlp_headers_file is read at start, so a changed key needs a restart."),
     Key::new("traces_sample_ratio", "1", "RATIO", "Fraction of the requests (0 to 1) that are recorded if the caller makes no sampling decision")
+        .only_with("traces_otlp_endpoint")
         .details("If the caller records its own trace (W3C Trace Context), the request is recorded. Health \
             probes are never recorded."),
-    Key::new("traces_max_per_second", "100", "N", "Maximum number of requests per second that are recorded, including those that callers ask to record").within(1..=1_000_000),
+    Key::new("traces_max_per_second", "100", "N", "Maximum number of requests per second that are recorded, including those that callers ask to record")
+        .only_with("traces_otlp_endpoint")
+        .within(1..=1_000_000),
     Key::unset("service_clients", r#"[{ id = "booking-api", secret_sha256 = "<64 hexadecimal digits>", scopes = ["create"] }]"#, "JSON", "Programs that may create, introspect, revoke, list and end sessions: [{\"id\", \"secret_sha256\", \"scopes\": [\"create\"]}]; see tee-session client new; required with redis_url unless allow_anonymous_clients is true, and always if api_host is not a loopback address")
         .list()
         .secret()

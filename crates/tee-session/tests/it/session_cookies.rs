@@ -103,6 +103,39 @@ async fn cookie_import_with_the_json_flag_prints_its_report_as_json() {
     );
 }
 
+#[tokio::test]
+async fn import_names_each_cookie_that_a_later_cookie_of_the_file_replaces() {
+    let operator = operator_with_session().await;
+    let file = "www.golf.example\tFALSE\t/\tFALSE\t0\t\ts3cret-1\n\
+                www.golf.example\tFALSE\t/\tFALSE\t0\ta\ts3cret-2\n\
+                www.golf.example\tFALSE\t/x\tFALSE\t0\t\ts3cret-3\n\
+                www.golf.example\tFALSE\t/\tFALSE\t0\t\ts3cret-4\n";
+    let output = operator
+        .run("cookies --import - --token-file token", file)
+        .await;
+    assert_eq!(output.status.code(), Some(1), "one cookie is replaced");
+    assert_eq!(to_text(&output.stdout), "3 cookies imported\n");
+    let report = to_text(&output.stderr);
+    for line in [
+        "left out: line 1, (no name): A later cookie of the file has the same name",
+        "the session cannot take 1 cookie of the file",
+    ] {
+        assert!(report.contains(line), "{line} is missing in {report}");
+    }
+    assert!(!report.contains("s3cret"), "{report}");
+
+    let shown = operator
+        .json("cookies --reveal --token-file token", "")
+        .await;
+    let cookies = shown["cookies"].as_array().unwrap();
+    let mut values: Vec<_> = cookies
+        .iter()
+        .filter_map(|cookie| cookie["value"].as_str())
+        .collect();
+    values.sort_unstable();
+    assert_eq!(values, ["1", "s3cret-2", "s3cret-3", "s3cret-4"]);
+}
+
 #[rstest]
 #[case::fields(
     "golf.example\tFALSE\ts3cret",
@@ -233,4 +266,56 @@ async fn cookie_export_leaves_out_and_names_cookies_that_the_file_cannot_contain
         "{file}"
     );
     assert!(!file.contains("s3cret"), "{file}");
+}
+
+#[tokio::test]
+async fn netscape_file_contains_all_cookies_without_a_name() {
+    let operator = Operator::of_service_without_clients().await;
+    let cookies = r#"{"flag": null, "": "token", "further": null}"#;
+    operator.run_successfully(CREATE, cookies).await;
+    let export = "cookies --export - --token-file token";
+    let file = operator.run_successfully(export, "").await;
+    for value in ["flag", "token", "further"] {
+        assert!(file.contains(&format!("\t\t{value}\n")), "{file}");
+    }
+}
+
+#[tokio::test]
+async fn storage_state_contains_one_cookie_without_a_name_and_the_others_are_named() {
+    let operator = Operator::of_service_without_clients().await;
+    let cookies = r#"{"good": "1", "flag": null, "": "s3cret", "further": null}"#;
+    operator.run_successfully(CREATE, cookies).await;
+    let export = "cookies --export state.json --token-file token";
+    let message = operator.run_failing(1, export, "").await;
+    for line in [
+        "left out: (no name): the file contains another cookie",
+        "left out: further: the file contains another cookie",
+        "2 cookies exported",
+    ] {
+        assert!(message.contains(line), "{line} is missing in {message}");
+    }
+    assert!(!message.contains("s3cret"), "{message}");
+    let content = fs::read_to_string(operator.path("state.json")).unwrap();
+    assert!(content.contains("\"value\": \"flag\""), "{content}");
+    assert!(
+        !content.contains("s3cret") && !content.contains("further"),
+        "{content}"
+    );
+}
+
+#[tokio::test]
+async fn exported_storage_state_contains_no_cookie_without_a_name_whose_value_has_a_prefix() {
+    let operator = Operator::of_service_without_clients().await;
+    let cookies = r#"{"good": "1", "__host-flag": null}"#;
+    operator.run_successfully(CREATE, cookies).await;
+    let export = "cookies --export state.json --token-file token";
+    let message = operator.run_failing(1, export, "").await;
+    for line in [
+        "left out: __host-flag: it is written without a name",
+        "1 cookie exported",
+    ] {
+        assert!(message.contains(line), "{line} is missing in {message}");
+    }
+    let state = fs::read_to_string(operator.path("state.json")).unwrap();
+    assert!(!state.contains("__host-flag"), "{state}");
 }

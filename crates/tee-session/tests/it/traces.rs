@@ -42,10 +42,6 @@ fn traceparent(flags: &str) -> String {
     format!("00-{TRACE_ID}-{SPAN_ID}-{flags}")
 }
 
-fn to_hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[tokio::test]
 async fn trace_of_a_request_contains_spans_for_the_session_look_up_and_the_redis_command() {
     let (receiver, redis) = (
@@ -77,8 +73,8 @@ async fn trace_of_a_request_contains_spans_for_the_session_look_up_and_the_redis
     );
     assert!(request.parent_span_id.is_empty());
     let (trace_id, span_id) = (
-        to_hexadecimal(&request.trace_id),
-        to_hexadecimal(&request.span_id),
+        hex::encode(&request.trace_id),
+        hex::encode(&request.span_id),
     );
     assert_eq!(traceresponse, format!("00-{trace_id}-{span_id}-01"));
 
@@ -238,8 +234,8 @@ async fn sampled_flag_of_the_traceparent_header_overrides_the_sample_ratio(
         assert_eq!(receiver.spans(below).len(), spans.len(), "{below}");
     }
     if let Some(span) = spans.first() {
-        assert_eq!(to_hexadecimal(&span.trace_id), TRACE_ID);
-        assert_eq!(to_hexadecimal(&span.parent_span_id), SPAN_ID);
+        assert_eq!(hex::encode(&span.trace_id), TRACE_ID);
+        assert_eq!(hex::encode(&span.parent_span_id), SPAN_ID);
     }
 }
 
@@ -256,7 +252,7 @@ async fn malformed_traceparent_header_is_ignored_and_a_new_trace_begins() {
         .unwrap();
     let span = wait_for_span(&receiver, GET).await;
     assert!(span.parent_span_id.is_empty());
-    assert_ne!(to_hexadecimal(&span.trace_id), TRACE_ID);
+    assert_ne!(hex::encode(&span.trace_id), TRACE_ID);
 }
 
 #[tokio::test]

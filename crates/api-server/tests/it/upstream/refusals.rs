@@ -12,6 +12,7 @@ use tokio::io::AsyncReadExt;
 
 use super::{OK, gateway, gateway_with, with_metrics};
 use crate::{
+    hooked_repository::HookedRepository,
     metrics::scrape,
     test_app::{Store, TestApp, assert_problem},
 };
@@ -197,7 +198,7 @@ async fn request_to_a_forbidden_site_returns_403_and_opens_no_connection(
     #[case] setting: &str,
 ) {
     let site = TestSite::answering(OK).await;
-    let memory = MemoryRepository::default();
+    let memory = HookedRepository::without_hook(MemoryRepository::default());
     // The session was created by an application with other settings.
     let before = TestApp::builder().spawn_on(memory.clone());
     before.until_ready().await;

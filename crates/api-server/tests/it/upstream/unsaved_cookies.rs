@@ -30,13 +30,12 @@ use crate::{
 #[tokio::test]
 async fn answer_after_a_logout_or_rotation_reports_unsaved_cookies_and_changes_no_session(
     #[case] rotates: bool,
-    #[values(Store::Memory, Store::Redis)] store: Store,
 ) {
     let (site, mut requests) = controlled_site().await;
     let app = TestApp::builder()
         .with(gateway)
         .with(with_metrics)
-        .spawn(store)
+        .spawn(Store::Memory)
         .await;
     let token = app.log_in_to(&site).await;
     let call = tokio::spawn(app.upstream(Method::GET, &token, "/").send());

@@ -1,4 +1,4 @@
-//! Subject index of [`FaultyRepository`]: a decorator of the correct index in memory.
+//! Subject index of the repository with a fault: a decorator of the correct index in memory.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use tee_session_domain::{
     RepositoryError, SessionId, SessionToken, Subject, SubjectIndex,
 };
 
-use super::{fault::Fault, faulty_repository::FaultyRepository};
+use super::{fault::Fault, faulty_repository::FaultyStore};
 
-impl FaultyRepository {
+impl FaultyStore {
     async fn is_listed(
         &self,
         subject: &Subject,
@@ -46,7 +46,7 @@ impl FaultyRepository {
     }
 }
 
-impl SubjectIndex for FaultyRepository {
+impl SubjectIndex for FaultyStore {
     async fn add(&self, entry: &IndexEntry) -> Result<LastRevocation, RepositoryError> {
         self.reach_store(entry.token.expose_secret()).await?;
         let mut entry = entry.clone();

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     future::pending,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -15,11 +16,24 @@ use tee_session_memory_adapter::MemoryRepository;
 use time::OffsetDateTime;
 
 use super::fault::Fault;
+use crate::with_index::WithIndex;
 
 /// Repository that decorates a correct repository. A test can make this repository unreachable or
 /// hanging. With a [`Fault`], the repository breaks one rule of the contract.
 #[derive(Clone)]
-pub(crate) struct FaultyRepository {
+pub(crate) struct FaultyRepository(WithIndex<FaultyStore>);
+
+impl Deref for FaultyRepository {
+    type Target = FaultyStore;
+
+    fn deref(&self) -> &FaultyStore {
+        &self.0.index
+    }
+}
+
+/// Store of [`FaultyRepository`], and its subject index.
+#[derive(Clone)]
+pub(crate) struct FaultyStore {
     pub(super) correct: MemoryRepository,
     pub(super) fault: Option<Fault>,
     state: Arc<Mutex<State>>,
@@ -50,14 +64,18 @@ pub(crate) enum Store {
 impl FaultyRepository {
     pub(crate) fn new(fault: Option<Fault>) -> Self {
         let correct = MemoryRepository::default();
-        Self {
+        let index = FaultyStore {
             started: correct.now(),
-            correct,
+            correct: correct.clone(),
             fault,
             state: Arc::default(),
-        }
+        };
+        let inner = correct;
+        Self(WithIndex { inner, index })
     }
+}
 
+impl FaultyStore {
     pub(crate) fn set_store(&self, store: Store) {
         self.state().store = store;
     }
@@ -177,9 +195,12 @@ impl FaultyRepository {
     }
 }
 
-impl SessionRepository for FaultyRepository {
-    type Subjects = Self;
-    type Idempotency = <MemoryRepository as SessionRepository>::Idempotency;
+impl tee_session_domain::RepositoryLayer for FaultyRepository {
+    type Inner = WithIndex<FaultyStore>;
+
+    fn inner(&self) -> &Self::Inner {
+        &self.0
+    }
 
     async fn insert(
         &self,
@@ -342,12 +363,15 @@ impl SessionRepository for FaultyRepository {
         Ok(outcome)
     }
 
-    fn subjects(&self) -> &Self {
-        self
-    }
-
-    fn idempotency(&self) -> &Self::Idempotency {
-        self.correct.idempotency()
+    async fn move_repeatably(
+        &self,
+        from: &SessionToken,
+        seen: &Revision,
+        to: &SessionToken,
+        session: &Session,
+        ttl: Duration,
+    ) -> Result<MoveOutcome, RepositoryError> {
+        SessionRepository::move_to_new_token(self, from, seen, to, session, ttl).await
     }
 
     async fn ping(&self) -> Result<(), RepositoryError> {

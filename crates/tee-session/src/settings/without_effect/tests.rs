@@ -1,11 +1,7 @@
 use rstest::rstest;
 
 use super::*;
-use crate::settings::{
-    KEYS,
-    keys::Key,
-    tests::{CLIENT, read_config_file, read_settings},
-};
+use crate::settings::tests::{CLIENT, read_config_file, read_settings};
 
 const REDIS: (&str, &str) = ("redis_url", "redis://127.0.0.1");
 const OPEN: (&str, &str) = ("allow_anonymous_clients", "true");
@@ -87,21 +83,57 @@ fn setting_that_repeats_its_default_causes_no_warning(#[case] name: &str, #[case
     assert_eq!(settings.warnings, [""; 0]);
 }
 
-/// Checks that [`RULES`] contains each setting of an optional feature, except for the setting that
-/// turns on the feature. The settings of a feature have a common prefix.
+/// Checks that each setting of an optional feature has a rule, except for the setting that turns on
+/// the feature. The settings of a feature have a common prefix.
 #[test]
-fn table_of_settings_without_effect_covers_each_setting_of_an_optional_feature() {
-    const FEATURES: [&str; 5] = ["memory_", "near_cache_", "upstream_", "metrics_", "traces_"];
-    const SWITCHES: [&str; 3] = ["upstream_gateway", "metrics_port", "traces_otlp_endpoint"];
-    let ruled = |name: &str| RULES.iter().any(|rule| rule.settings.contains(&name));
-    for name in KEYS.iter().map(|key| key.name) {
-        let is_optional = FEATURES.iter().any(|feature| name.starts_with(feature));
-        if is_optional && !SWITCHES.contains(&name) {
-            assert!(ruled(name), "{name} has no rule");
+fn each_setting_of_an_optional_feature_has_a_rule() {
+    const FEATURES: [&str; 5] = ["memory_", "near_cache", "upstream_", "metrics_", "traces_"];
+    const SWITCHES: [&str; 4] = [
+        "near_cache",
+        "upstream_gateway",
+        "metrics_port",
+        "traces_otlp_endpoint",
+    ];
+    for key in KEYS.iter().filter(|key| !SWITCHES.contains(&key.name)) {
+        let mut features = FEATURES.into_iter();
+        if let Some(feature) = features.find(|feature| key.name.starts_with(feature)) {
+            let switch = key.only_with;
+            let has_rule = switch.is_some_and(|switch| switch.starts_with(feature))
+                || EXCLUSIONS.iter().any(|rule| rule.setting == key.name);
+            assert!(has_rule, "{} has no rule", key.name);
         }
     }
-    let mut names = RULES.iter().flat_map(|rule| rule.settings);
-    assert!(names.all(|name| Key::find(name).is_some()));
+}
+
+#[test]
+fn each_rule_names_settings_that_exist() {
+    for switch in KEYS.iter().filter_map(|key| key.only_with) {
+        let key = Key::find(switch).unwrap();
+        let has_known_type = key.range.is_some() || key.value_name == "BOOL";
+        assert!(key.default.is_empty() || has_known_type, "{switch}");
+    }
+    let rules = EXCLUSIONS.iter();
+    let names = rules.flat_map(|rule| [rule.setting, rule.cause]);
+    assert!(names.chain(STORE).all(|name| Key::find(name).is_some()));
+}
+
+#[rstest]
+#[case::embedded_store(&[("traces_sample_ratio", "0.1"), ("allow_anonymous_clients", "true"), ("service_clients", CLIENT)], &["readiness_requires_store", "near_cache_max_bytes", "upstream_user_agent", "metrics_host", "traces_sample_ratio", "allow_anonymous_clients"])]
+#[case::redis(&[REDIS, OPEN, ("storage_format", "plain"), ("accept_plain", "true"), ("memory_max_sessions", "9")], &["accept_plain", "memory_max_sessions", "near_cache_max_bytes", "upstream_user_agent", "metrics_host"])]
+fn warnings_because_of_the_store_come_first(
+    #[case] others: &[(&str, &str)],
+    #[case] expected: &[&str],
+) {
+    let common = [
+        ("metrics_host", "127.0.0.2"),
+        ("readiness_requires_store", "false"),
+        ("upstream_user_agent", "a"),
+        ("near_cache_max_bytes", "1048576"),
+    ];
+    let flags = [&common[..], others].concat();
+    let warnings = read_settings(None, &flags).unwrap().warnings;
+    let names = warnings.iter().filter_map(|text| text.split(' ').next());
+    assert_eq!(names.collect::<Vec<_>>(), expected);
 }
 
 #[rstest]

@@ -1,18 +1,21 @@
-"""Makes every call of the API with a client that openapi-python-client has generated, and checks the
-type of every response.
+"""Makes calls of the API with a client that openapi-python-client has generated, and checks the
+type of every response. Also checks that the client has a call for each operation.
 
-Usage: generated_client.py FOLDER BASE_URL CLIENT_ID CLIENT_SECRET
-FOLDER contains the client as the package `tee_session`. Prints the names of the calls, in order.
+Usage: generated_client.py FOLDER BASE_URL CLIENT_ID CLIENT_SECRET OPERATION_ID...
+FOLDER contains the client as the package `tee_session`. The operation ids are those of the OpenAPI
+description. Prints the ids of the operations that it has called, in order.
 """
 
 import base64
+import importlib
+import pkgutil
 import sys
 from datetime import datetime, timedelta, timezone
 from http import HTTPStatus
 
 sys.path.insert(0, sys.argv[1])
 
-from tee_session import AuthenticatedClient, Client
+from tee_session import AuthenticatedClient, Client, api
 from tee_session.api.gateways import authorize
 from tee_session.api.health import get_health
 from tee_session.api.session import (
@@ -61,6 +64,25 @@ COOKIES = {"SESSIONID": "a1b2c3", "lang": "grün; ⛳"}
 TTL = 1800
 
 calls_made = []
+
+
+def find_operations(operation_ids):
+    """Checks that the client has a module with a call for each operation. Returns a dictionary from
+    the names of these modules to the operation ids.
+    """
+    ids = {operation_id.lower(): operation_id for operation_id in operation_ids}
+    operations = {}
+    for module in pkgutil.walk_packages(api.__path__, f"{api.__name__}."):
+        name = module.name.rpartition(".")[2]
+        # The module of the operation `getSession` is `get_session`.
+        operation_id = ids.get(name.replace("_", ""))
+        if operation_id is not None and not module.ispkg:
+            endpoint = importlib.import_module(module.name)
+            assert callable(endpoint.sync_detailed), module.name
+            operations[name] = operation_id
+    missing = set(operation_ids) - set(operations.values())
+    assert not missing, f"the client has no call for {sorted(missing)}"
+    return operations
 
 
 def call(endpoint, status, shape, **arguments):
@@ -272,7 +294,9 @@ class Walk:
 
 
 def main():
-    walk = Walk(*sys.argv[2:])
+    base_url, client_id, client_secret, *operation_ids = sys.argv[2:]
+    operations = find_operations(operation_ids)
+    walk = Walk(base_url, client_id, client_secret)
     walk.health()
     first = walk.a_session_is_read_and_changed()
     rotated = walk.a_session_gets_a_new_token(first)
@@ -280,7 +304,7 @@ def main():
     walk.sessions_of_a_subject_are_listed_and_ended(rotated)
     walk.a_token_is_revoked()
     walk.a_session_is_logged_out()
-    print(*dict.fromkeys(calls_made))
+    print(*(operations.get(name, name) for name in dict.fromkeys(calls_made)))
 
 
 main()

@@ -1,6 +1,7 @@
 //! Writes the cookies of a session to a cookie file.
 
 use std::{
+    collections::HashSet,
     io::{self, Write},
     path::Path,
 };
@@ -10,12 +11,21 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
-    super::secret_file::SecretFile, Fault, Service, file_cookie::FileCookie, format::Format, token,
+    super::secret_file::SecretFile,
+    Fault, Service,
+    file_cookie::{FileCookie, name_in_messages},
+    format::Format,
+    token,
 };
 use crate::command_line::output::{plural, print_json, print_note, printable};
 
 /// Name of the flag with the cookie file to write.
 pub(super) const EXPORT: &str = "export";
+
+/// Reason for leaving out a cookie with the name, domain and path of an earlier cookie of a storage
+/// state. A browser that reads the file would keep only one of these cookies.
+const NOT_UNIQUE: &str = "the file contains another cookie with the same name, domain and path (a \
+                          cookie without a value is written as one without a name)";
 
 pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
     let format = Format::to_export(flags, file);
@@ -55,10 +65,11 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> R
     }
 }
 
-/// Divides the cookies. Returns the cookies that the file can contain, and the names of all other
-/// cookies, each with the reason. Leaves out expired cookies.
+/// Divides the cookies of a session. Each cookie has its name in the session. Returns the cookies
+/// that the file can contain, and the names of all other cookies, each with the reason. Leaves out
+/// expired cookies.
 fn divide(
-    cookies: Vec<FileCookie>,
+    cookies: Vec<(String, FileCookie)>,
     format: Format,
 ) -> (Vec<FileCookie>, Vec<(String, &'static str)>) {
     #[expect(
@@ -67,10 +78,22 @@ fn divide(
     )]
     let now = OffsetDateTime::now_utc();
     let (mut kept, mut left_out) = (Vec::new(), Vec::new());
-    for cookie in cookies.into_iter().filter(|cookie| !cookie.is_expired(now)) {
-        match format.cannot_hold(&cookie) {
+    let mut identities = HashSet::new();
+    for (name, cookie) in cookies {
+        if cookie.is_expired(now) {
+            continue;
+        }
+        let reason = format.cannot_hold(&cookie).or_else(|| {
+            // Programs that read a Netscape file take the value of a cookie without a name for its
+            // name, so they keep all of them. Browsers distinguish a cookie of a host from a cookie
+            // that is also sent to subdomains.
+            let is_first = format == Format::Netscape
+                || identities.insert((cookie.identity(), cookie.host_only));
+            (!is_first).then_some(NOT_UNIQUE)
+        });
+        match reason {
             None => kept.push(cookie),
-            Some(reason) => left_out.push((cookie.name, reason)),
+            Some(reason) => left_out.push((name, reason)),
         }
     }
     (kept, left_out)
@@ -88,7 +111,8 @@ fn report(
         return print_json(&json!({"exported": count, "left_out": left_out.collect::<Vec<_>>()}));
     }
     for (name, reason) in left_out {
-        print_note(format_args!("left out: {}: {reason}", printable(name)));
+        let name = printable(name_in_messages(name));
+        print_note(format_args!("left out: {name}: {reason}"));
     }
     if !is_json {
         print_note(format_args!("{} exported", plural(count, "cookie")));

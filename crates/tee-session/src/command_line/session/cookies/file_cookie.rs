@@ -33,6 +33,10 @@ impl fmt::Debug for FileCookie {
 /// the line, or the number of the cookie in a list, both from 1.
 pub(super) type Positioned = (usize, FileCookie);
 
+/// Name, domain and path of a cookie. In a session, a cookie replaces an earlier cookie with the same
+/// name, domain and path.
+pub(super) type Identity = (String, String, String);
+
 /// Error for a malformed cookie file. The message quotes nothing from the file, because the file
 /// contains secrets.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,13 +61,13 @@ impl FileCookie {
         }
     }
 
-    /// Returns all cookies of a session. A cookie from a login or a patch has no attributes. Such a
-    /// cookie counts as a cookie for all paths of the host of `base_url`. If `base_url` is an
-    /// `https` URL, the cookie also counts as `Secure`.
+    /// Returns all cookies of a session, each with its name in the session. A cookie from a login or
+    /// a patch has no attributes. Such a cookie counts as a cookie for all paths of the host of
+    /// `base_url`. If `base_url` is an `https` URL, the cookie also counts as `Secure`.
     ///
     /// Returns `None` if `base_url` is not an `http` or `https` URL, which is possible if another
     /// program stored the session.
-    pub(super) fn all_of(cookies: &Cookies, base_url: &BaseUrl) -> Option<Vec<Self>> {
+    pub(super) fn all_of(cookies: &Cookies, base_url: &BaseUrl) -> Option<Vec<(String, Self)>> {
         let url = base_url.ascii_serialization()?;
         let host = base_url.ascii_host()?;
         let usual = || CookieAttributes {
@@ -74,11 +78,14 @@ impl FileCookie {
             expires: None,
         };
         let flat = cookies.with_attributes().map(|(name, value, attributes)| {
-            Self::new(name, value, attributes.cloned().unwrap_or_else(usual))
+            let attributes = attributes.cloned().unwrap_or_else(usual);
+            (name.to_owned(), Self::new(name, value, attributes))
         });
         let others = cookies.others().iter();
-        let others = others
-            .map(|other| Self::new(&other.name, Some(&other.value), other.attributes.clone()));
+        let others = others.map(|other| {
+            let cookie = Self::new(&other.name, Some(&other.value), other.attributes.clone());
+            (other.name.clone(), cookie)
+        });
         Some(flat.chain(others).collect())
     }
 
@@ -88,9 +95,18 @@ impl FileCookie {
         rest.is_some_and(|rest| rest.is_empty() || (!self.host_only && rest.ends_with('.')))
     }
 
+    pub(super) fn identity(&self) -> Identity {
+        (self.name.clone(), self.domain.clone(), self.path.clone())
+    }
+
     pub(super) fn is_expired(&self, now: OffsetDateTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
+}
+
+/// Returns the name of a cookie for a message. The name may be empty.
+pub(super) fn name_in_messages(name: &str) -> &str {
+    if name.is_empty() { "(no name)" } else { name }
 }
 
 /// Returns an initial capacity for the buffer of a cookie file. The file usually fits into this

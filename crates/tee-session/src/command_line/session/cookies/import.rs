@@ -2,7 +2,7 @@
 
 mod report;
 
-use std::{mem, path::Path};
+use std::{collections::HashMap, mem, path::Path};
 
 use clap::ArgMatches;
 use tee_session_client::{BaseUrl, Client, SessionToken};
@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use self::report::{LeftOut, Report};
 use super::{
     Fault, Service,
+    file_cookie::Identity,
     format::{self, Parsed},
     set_cookie_line::set_cookie_line,
     token,
@@ -29,6 +30,9 @@ const MAX_LINES: usize = 180;
 /// double this length, the request body is shorter than the default maximum size.
 const MAX_LEN: usize = 30 * 1024;
 
+/// Reason for leaving out a cookie that another cookie of the file has replaced.
+const REPLACED: &str = "A later cookie of the file has the same name, domain and path.";
+
 pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> Result<(), Fault> {
     let input = SecretInput::of_file(file);
     let is_token_in_a_file = matches!(token::input(flags), SecretInput::File(_));
@@ -45,11 +49,27 @@ pub(super) async fn run(flags: &ArgMatches, service: &Service, file: &Path) -> R
     let session = service.call(client.session(&token).get()).await?;
     let base_url = session.base_url;
     let (lines, mut report) = select(&parsed, &base_url)?;
-    for batch in batches(lines) {
-        let left_out = merge(batch.lines, &base_url, &client, &token, service).await?;
-        report.imported += batch.count - left_out.len();
-        report.left_out.extend(left_out);
+    // Contains each cookie that the session has received, as it is reported if a later cookie
+    // replaces it.
+    let mut received: HashMap<Identity, LeftOut> = HashMap::new();
+    for mut batch in batches(lines) {
+        let mut ignored = merge(&mut batch.lines, &base_url, &client, &token, service).await?;
+        for (index, line) in batch.lines.into_iter().enumerate() {
+            let reason = ignored.remove(&index);
+            let is_ignored = reason.is_some();
+            let left_out = LeftOut {
+                position: line.position,
+                name: line.name,
+                reason: reason.unwrap_or_else(|| REPLACED.to_owned()),
+            };
+            if is_ignored {
+                report.left_out.push(left_out);
+            } else if let Some(replaced) = received.insert(line.identity, left_out) {
+                report.left_out.push(replaced);
+            }
+        }
     }
+    report.imported = received.len();
     report.print(service.is_json)?;
     report.into_result()
 }
@@ -69,6 +89,7 @@ fn read(input: &SecretInput) -> Result<Parsed, Fault> {
 struct Line {
     position: usize,
     name: String,
+    identity: Identity,
     text: Zeroizing<String>,
 }
 
@@ -94,6 +115,7 @@ fn select(parsed: &Parsed, base_url: &BaseUrl) -> Result<(Vec<Line>, Report), Fa
                 Ok(text) => lines.push(Line {
                     position,
                     name,
+                    identity: cookie.identity(),
                     text,
                 }),
                 Err(reason) => report.left_out.push(LeftOut {
@@ -137,15 +159,15 @@ fn batches(lines: Vec<Line>) -> Vec<Batch> {
     batches
 }
 
-/// Merges the cookies into the session, with one request for each batch. Returns the cookies that
-/// the service ignored.
+/// Merges the cookies of one batch into the session, with one request. Returns the positions in
+/// `lines` of the cookies that the service ignored, each with the reason.
 async fn merge(
-    mut lines: Vec<Line>,
+    lines: &mut [Line],
     base_url: &BaseUrl,
     client: &Client,
     token: &SessionToken,
     service: &Service,
-) -> Result<Vec<LeftOut>, Fault> {
+) -> Result<HashMap<usize, String>, Fault> {
     let texts: Vec<String> = (lines.iter_mut())
         .map(|line| mem::take(&mut *line.text))
         .collect();
@@ -156,13 +178,9 @@ async fn merge(
         .merge_cookies(base_url.as_str(), texts)
         .sent::<&str>([]);
     let merged = service.call(merge.send()).await?;
-    let ignored = merged.ignored.into_iter().filter_map(|ignored| {
-        let line = lines.get(ignored.index)?;
-        Some(LeftOut {
-            position: line.position,
-            name: line.name.clone(),
-            reason: report::reason_of_the_service(&ignored.reason),
-        })
+    let ignored = merged.ignored.into_iter().map(|ignored| {
+        let reason = report::reason_of_the_service(&ignored.reason);
+        (ignored.index, reason)
     });
     Ok(ignored.collect())
 }
@@ -177,6 +195,7 @@ mod tests {
             let line = |position| Line {
                 position,
                 name: "a".to_owned(),
+                identity: Identity::default(),
                 text: Zeroizing::new("x".repeat(len)),
             };
             (1..=count).map(line).collect::<Vec<_>>()

@@ -90,7 +90,7 @@ mod tests {
         let merged = Cookies::default().merged(&update, &url, now);
         assert_eq!(merged.ignored, []);
         let stored = FileCookie::all_of(&merged.cookies.unwrap(), &url).unwrap();
-        assert_eq!(stored, [cookie]);
+        assert_eq!(stored, [(cookie.name.clone(), cookie)]);
     }
 
     #[rstest]

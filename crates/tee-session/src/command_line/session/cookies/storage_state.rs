@@ -5,6 +5,7 @@ use std::io;
 
 use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::Number;
+use tee_session_client::Cookies;
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -157,6 +158,13 @@ pub(super) fn cannot_hold(cookie: &FileCookie) -> Option<&'static str> {
             "its name begins with __Host-, __Secure- or __Http-, without the attributes that browsers \
              require",
         )
+    } else if cookie.name.is_empty() && has_prefix(value) {
+        Some(
+            "it is written without a name, and its value begins with __Host-, __Secure- or __Http-, \
+             with which browsers do not store it",
+        )
+    } else if Cookies::check(&cookie.name, Some(value)).is_err() {
+        Some("browsers do not store a cookie with such a name and value")
     } else {
         None
     }
@@ -170,6 +178,13 @@ fn keeps_promise_of_its_name(cookie: &FileCookie) -> bool {
     } else {
         true
     }
+}
+
+/// Returns `true` if `text` begins with one of the prefixes for which browsers have rules.
+fn has_prefix(text: &str) -> bool {
+    ["__Host-", "__Secure-", "__Http-"]
+        .iter()
+        .any(|prefix| begins_with(text, prefix))
 }
 
 fn begins_with(text: &str, prefix: &str) -> bool {
@@ -252,6 +267,10 @@ mod tests {
     #[case::long("a", &"x".repeat(4_096), false)]
     #[case::secure_prefix("__secure-a", "1", false)]
     #[case::host_prefix("__Host-a", "1", false)]
+    #[case::host_prefix_without_a_name("", "__HOST-a", false)]
+    #[case::secure_prefix_without_a_name("", "__Secure-a=1", false)]
+    #[case::prefix_in_the_value_of_a_cookie_with_a_name("a", "__Host-b", true)]
+    #[case::neither_name_nor_value("", "", false)]
     fn storage_state_cannot_contain_cookies_that_chromium_refuses(
         #[case] name: &str,
         #[case] value: &str,

@@ -4,11 +4,11 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use super::{Fault, Parsed};
+use super::{super::file_cookie::name_in_messages, Fault, Parsed};
 use crate::command_line::output::{plural, print_json, print_note, printable, stdout};
 
-/// A cookie of the file that belongs to the host of the session, but could not be added to the
-/// session.
+/// A cookie of the file that belongs to the host of the session, but was not added to the session,
+/// or was replaced by a later cookie of the file.
 pub(super) struct LeftOut {
     /// Position of the cookie in the cookie file, from 1.
     pub(super) position: usize,
@@ -56,7 +56,7 @@ impl Report {
         }
         for cookie in &self.left_out {
             let place = format!("{} {}", self.unit, cookie.position);
-            let name = printable(&cookie.name);
+            let name = printable(name_in_messages(&cookie.name));
             print_note(format_args!("left out: {place}, {name}: {}", cookie.reason));
         }
         let expired = plural(self.expired, "expired cookie");
@@ -73,7 +73,7 @@ impl Report {
         writeln!(stdout(), "{} imported", plural(self.imported, "cookie"))
     }
 
-    /// Returns an error if a cookie for the host of the session could not be added.
+    /// Returns an error if a cookie for the host of the session was left out.
     pub(super) fn into_result(self) -> Result<(), Fault> {
         match self.left_out.len() {
             0 => Ok(()),
