@@ -24,6 +24,9 @@ use crate::{eventually, redis_process::free_port};
 /// Timeout for the service to start and to accept connections.
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Timeout for a login with which a test begins.
+const LOGGED_IN_WITHIN: Duration = Duration::from_secs(20);
+
 /// A running service on a free port. If the command was built with `kill_on_drop`, dropping this
 /// value ends the service process.
 pub struct ServiceProcess {
@@ -182,18 +185,20 @@ impl ServiceProcess {
             "cookies": {"SESSIONID": cookie_value},
             "base_url": "https://golf.example/members?secret=in-the-query",
         });
-        let response = self
-            .request(Method::POST, "/v1/sessions")
-            .json(&body)
-            .send()
-            .await
-            .expect("the service works");
-        assert_eq!(response.status(), StatusCode::CREATED);
-        let created: Value = response.json().await.expect("the service works");
-        created["access_token"]
-            .as_str()
-            .expect("the service works")
-            .to_owned()
+        let mut token = None;
+        eventually(LOGGED_IN_WITHIN, async || {
+            let request = self.request(Method::POST, "/v1/sessions").json(&body);
+            let response = request.send().await.expect("the service works");
+            // On a busy machine, the store may not reply in time.
+            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                assert_eq!(response.status(), StatusCode::CREATED);
+                let created: Value = response.json().await.expect("the service works");
+                token = created["access_token"].as_str().map(ToOwned::to_owned);
+            }
+            token.is_some()
+        })
+        .await;
+        token.expect("the loop ends when there is a token")
     }
 
     /// Returns the base URL of the service, without a trailing slash.
