@@ -33,7 +33,7 @@ class SessionClient(httpx.Client):
         url, sent, fields = response.url, response.request.extensions["sent"], response.headers.raw
         lines = (value for name, value in fields if name.lower() == b"set-cookie")
         lines = [text for line in lines if (text := line.decode(errors="ignore")).encode() == line]  # Only UTF-8.
-        names = {"", *(line.partition("=")[0].strip() for line in lines)}
+        names = {"", *(line.partition("=")[0].strip(" \t") for line in lines)}
         sent = {name: sent[name] for name in sent.keys() & names}
         if lines and url.join("/") == self._site.join("/"):
             body = {"url": str(url), "set_cookie": lines, "sent": sent, "date": response.headers.get("Date")}

@@ -45,7 +45,10 @@ impl Client {
         if let Some(subject) = subject {
             call = call.with_query("subject", subject);
         }
-        call.send().await?.decode("a session")
+        let mut found: FoundSession = call.send().await?.decode("a session")?;
+        // The service does not repeat the subject.
+        found.attributes.subject = subject.map(ToOwned::to_owned);
+        Ok(found)
     }
 
     /// Ends all sessions of `subject` (`DELETE /v1/sessions?subject=`, scope `admin`) and returns

@@ -119,8 +119,7 @@ pub struct FoundSession {
     /// Approximate time of the last request that used the session.
     #[serde(default, deserialize_with = "wire::optional_time")]
     pub last_seen: Option<OffsetDateTime>,
-    /// Attributes of the session, if the call named the subject. The subject itself is always
-    /// `None`, because the caller knows it.
+    /// Subject and label of the session. Empty if the call did not name the subject.
     #[serde(flatten)]
     pub attributes: SessionAttributes,
 }

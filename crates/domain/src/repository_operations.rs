@@ -6,7 +6,8 @@
 ///
 /// The outcome `T` of an asynchronous operation stands for `Result<T, RepositoryError>`. The list
 /// does not contain [`close`](crate::SessionRepository::close) and the methods that return the
-/// subject index and the idempotency store.
+/// subject index and the idempotency store. A crate that uses the types of `values` needs the crate
+/// `time`.
 ///
 /// ```
 /// use tee_session_domain::{RepositoryError, SessionRepository};

@@ -119,7 +119,8 @@ async fn service_starts_without_redis_and_becomes_ready_once_redis_is_up() {
         get_readiness(&app).await == StatusCode::OK
     })
     .await;
-    app.log_in().await;
+    let response = app.post_session(&build_valid_body()).await;
+    assert_eq!(response.status(), StatusCode::CREATED);
 }
 
 #[rstest]

@@ -164,7 +164,8 @@ async fn merge_with_an_outdated_if_match_returns_412() {
 #[tokio::test]
 async fn concurrent_merges_lose_no_cookie() {
     const CLIENTS: usize = 50;
-    let app = TestApp::spawn(Store::Memory).await;
+    // With the embedded store, no other request runs between the load and the change.
+    let app = TestApp::spawn(Store::Redis).await;
     let token = log_in(&app).await;
     let merges = (0..CLIENTS).map(async |n| {
         let line = format!("c{n}={n}; Path=/");

@@ -192,6 +192,7 @@ async fn find_session_returns_creation_time_last_use_and_label_if_the_response_c
     assert_eq!(found.created_at, found.last_seen);
     assert_eq!(found.created_at.unwrap().microsecond(), 123_456);
     assert_eq!(found.attributes.label.as_deref(), Some("telephone"));
+    assert_eq!(found.attributes.subject.as_deref(), Some("member-42"));
     let found = client.find_session(&id, None).await.unwrap();
     assert_eq!(
         (found.created_at, found.last_seen, found.attributes.label),

@@ -316,6 +316,13 @@ fn set_cookie_line_that_browsers_accept_is_stored(#[case] line: &str) {
 }
 
 #[test]
+fn cookie_with_the_host_prefix_and_an_empty_path_is_ignored_even_at_the_root() {
+    let lines = set_cookie("https://www.golf.example/", &["__Host-a=1; Secure; Path="]);
+    let merged = Cookies::default().merged(&lines, &base_url(), NOW);
+    assert_eq!(merged.ignored[0].reason, IgnoreReason::Prefix);
+}
+
+#[test]
 fn secure_cookies_are_taken_from_https_only_and_not_replaced_over_http() {
     let http = "http://www.golf.example/members/";
     let update = set_cookie(http, &["a=1; Secure"]);

@@ -154,11 +154,12 @@ impl<R: SessionRepository> SessionManager<R> {
                 InsertOutcome::TokenTaken => true,
                 InsertOutcome::PartitionUnavailable => false,
             };
+            let counted = unusable.count(&token, is_taken);
             // The claim gets another token even if this was the last attempt. Otherwise, a repeated
             // request would take the session under the used token for its own.
             self.draw_again(request, claim).await?;
             self.remove_from_index(&token, session);
-            unusable.count(&token, is_taken)?;
+            counted?;
         }
     }
 

@@ -51,6 +51,10 @@ macro_rules! forward_operations {
                     self.inner.$value($($argument),*)
                 }
             )*
+
+            async fn close(&self) {
+                self.inner.close().await;
+            }
         }
     };
 }

@@ -79,8 +79,9 @@ impl Report {
             0 => Ok(()),
             count => Err(Fault::incomplete(
                 format!(
-                    "the session cannot take {} of the file",
-                    plural(count, "cookie")
+                    "{} of the file {} left out",
+                    plural(count, "cookie"),
+                    if count == 1 { "was" } else { "were" }
                 ),
                 "all other cookies for the host of the session were imported",
             )),
