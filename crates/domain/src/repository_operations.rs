@@ -5,7 +5,7 @@
 /// list.
 ///
 /// The outcome `T` of an asynchronous operation stands for `Result<T, RepositoryError>`. The list
-/// does not contain [`close`](crate::SessionRepository::close) and the methods that return the
+/// contains neither [`close`](crate::SessionRepository::close) nor the methods that return the
 /// subject index and the idempotency store. A crate that uses the types of `values` needs the crate
 /// `time`.
 ///

@@ -28,7 +28,7 @@ pub(super) struct UnusableTokens {
 
 impl UnusableTokens {
     /// Counts the token, which the repository reported as already in use (`is_taken`), or whose
-    /// partition is unavailable.
+    /// partition is unavailable. Logs a warning if `is_taken` is `true`.
     ///
     /// # Errors
     /// `Unavailable` if no other token should be tried.

@@ -18,7 +18,7 @@ use tee_session_domain::{
 use tee_session_memory_adapter::MemoryRepository;
 
 /// Repository that carries out no insert, swap or move, and returns fixed outcomes instead. Counts
-/// these calls. If every new token is reported as taken, another session is stored under it.
+/// these calls. A token that it reports as taken really has a session afterwards.
 #[derive(Clone)]
 struct Unwilling {
     inner: MemoryRepository,
@@ -137,7 +137,7 @@ async fn creation_fails_as_unavailable_after_3_taken_tokens_or_16_unavailable_pa
 #[case::every_token_is_taken(InsertOutcome::TokenTaken, 3)]
 #[case::every_partition_is_unavailable(InsertOutcome::PartitionUnavailable, 16)]
 #[tokio::test]
-async fn repeatable_creation_fails_as_unavailable_after_as_many_attempts(
+async fn repeatable_creation_fails_after_3_taken_tokens_or_16_unavailable_partitions(
     #[case] outcome: InsertOutcome,
     #[case] attempts: usize,
 ) {
